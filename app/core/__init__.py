@@ -1,0 +1,1 @@
+"""The vocabulary that every room shares. Standard library and numpy only; imports nothing of ours."""

@@ -1,0 +1,35 @@
+"""Reasons for which a photo may fail, and what a person can do about each."""
+
+CURES: dict[str, str] = {
+    "bad-address": "Correct the address in the list, then ingest it again.",
+    "bad-encoding": "Save the list as UTF-8, then ingest it again.",
+    "forbidden-address": "If this is your own server, add its network to CLAIR_ALLOWED_CIDRS.",
+    "not-found": "The server has no such file. Correct the address, or remove the entry.",
+    "gone": "The server removed this file for good. Remove the entry from the list.",
+    "unauthorised": "The server asks for a sign-in. Use a link that works without one.",
+    "forbidden": "The server refuses to send it. Check the share's permissions, then retry.",
+    "rate-limited": "The server asks to slow down. Retry later.",
+    "server-error": "The server failed. Retry when it is well again.",
+    "unreachable": "The server can't be reached. Check its name and that it is running, then retry.",
+    "timeout": "The server was too slow. Retry, or check its connection.",
+    "too-slow": "The server was too slow. Retry, or check its connection.",
+    "cut-off": "The connection broke off. Retry.",
+    "too-many-redirects": "The address redirects without end. Use the final address.",
+    "bad-redirect": "The address redirects to somewhere unusable. Use the final address.",
+    "too-large": "The file is larger than the limit. Raise CLAIR_MAX_PHOTO_BYTES or shrink the file.",
+    "too-many-pixels": "The picture has too many pixels. Raise CLAIR_MAX_MEGAPIXELS or shrink it.",
+    "too-many-scans": "This JPEG is built to exhaust decoders. Save it anew with an image editor.",
+    "not-an-image": "This is not a picture of a supported format. Remove the entry.",
+    "truncated": "The file is incomplete at its origin. Upload it there again, then retry.",
+    "decode-timeout": "Decoding took too long. Save the picture anew with an image editor.",
+    "decode-memory": "Decoding took too much memory. Save the picture anew with an image editor.",
+    "decoder-died": "The file crashed the decoder. Save the picture anew with an image editor.",
+    "unreadable": "The file can't be read. Check its permissions, then retry.",
+    "killed-worker": "This photo killed its worker repeatedly. Look at it, then retry or remove it.",
+    "internal": "This is our fault: the worker's log has the details. Retry, and report it.",
+}
+
+
+def cure_for(reason: str) -> str:
+    """What to do about photos that failed for this reason."""
+    return CURES.get(reason, "Look at the message, then retry.")

@@ -1,0 +1,1 @@
+"""Photos on their way out: previews streamed from the origin; links, uploads and archives later."""

@@ -1,0 +1,1 @@
+"""A remote address becomes an indexed photo: discover, fetch, decode, derive, embed, store."""

@@ -1,0 +1,224 @@
+"""A chunk of photos: claim, fetch, decode, embed, store. Originals exist only in memory here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+
+from app.core.errors import ClairError, DiskFull, PhotoRejected, ServiceDown, TryAgain
+from app.core.faces import DetectedFace
+from app.core.jobs import Job, JobQueue
+from app.core.ports import FaceEncoder, ImageEncoder, Source
+from app.core.vectors import Pixels
+from app.ingest import ledger, runs
+from app.ingest.decode import Decoded, DecodePool, DecodeSpec
+from app.ingest.ledger import Claim
+from app.ingest.store import FinishedPhoto, store_finished
+from app.sources.memory import read_photo
+from app.storage.blobs import BlobStore, thumb_key
+from app.storage.engine import session_scope
+from app.storage.progress import ProgressPublisher
+
+log = logging.getLogger(__name__)
+
+RENEW_EVERY = ledger.LEASE_SECONDS / 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    claim: Claim
+    decoded: Decoded
+    size: int
+    version: str | None
+
+
+@dataclass
+class Pipeline:
+    """Everything that indexing needs, held once a worker process.
+
+    `image_model` and `face_model` are the partitions of the two encoders' vectors.
+    """
+
+    engine: Engine
+    jobs: JobQueue
+    progress: ProgressPublisher
+    blobs: BlobStore
+    open_source: Callable[[str, str], Source]
+    decoder: DecodePool
+    spec: DecodeSpec
+    images: ImageEncoder
+    faces: FaceEncoder
+    image_model: int
+    face_model: int
+    chunk_size: int
+    max_photo_bytes: int
+    _one_suspect: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def run(self, photo_ids: Sequence[int]) -> None:
+        """Index the photos of a chunk that are still to be done."""
+        claims = await asyncio.to_thread(self._claim, photo_ids)
+        if claims:
+            await self._work(claims)
+
+    async def run_suspects(self, photo_ids: Sequence[int]) -> None:
+        """Index photos whose worker died, strictly one at a time in this process.
+
+        So that only the guilty one is charged with the next death, not its neighbours.
+        """
+        async with self._one_suspect:
+            for photo_id in photo_ids:
+                await self.run([photo_id])
+
+    async def resume(self, run_id: int) -> None:
+        """Send the waiting photos of a reopened run on in chunks."""
+        waiting = await asyncio.to_thread(self._open_photos, run_id)
+        for start in range(0, len(waiting), self.chunk_size):
+            self.jobs.send(Job.INGEST_CHUNK, waiting[start : start + self.chunk_size])
+
+    def _claim(self, photo_ids: Sequence[int]) -> list[Claim]:
+        with session_scope(self.engine) as session:
+            return ledger.claim(session, photo_ids)
+
+    def _open_photos(self, run_id: int) -> list[int]:
+        with session_scope(self.engine) as session:
+            return runs.open_photos(session, run_id)
+
+    async def _work(self, claims: list[Claim]) -> None:
+        async with self._leases_kept(claims):
+            try:
+                results = await asyncio.gather(*(self._fetch(claim) for claim in claims))
+                fetched = [result for result in results if result is not None]
+                if fetched:
+                    await asyncio.to_thread(self._mark_fetched, fetched)
+                    finished = await asyncio.to_thread(self._embed, fetched)
+                    await asyncio.to_thread(self._store, finished)
+            except (ServiceDown, DiskFull) as error:
+                # Not the photos' fault: they go back untouched, and the sweeper brings them again.
+                log.warning("chunk given back: %s", error)
+                await asyncio.to_thread(self._release, claims)
+                raise
+        await asyncio.to_thread(self._after, claims)
+
+    @asynccontextmanager
+    async def _leases_kept(self, claims: Sequence[Claim]) -> AsyncIterator[None]:
+        async def keep() -> None:
+            while True:
+                await asyncio.sleep(RENEW_EVERY)
+                try:
+                    await asyncio.to_thread(self._renew, claims)
+                except ServiceDown:
+                    log.warning("leases could not be renewed; trying again")
+
+        keeper = asyncio.create_task(keep())
+        try:
+            yield
+        finally:
+            keeper.cancel()
+
+    def _renew(self, claims: Sequence[Claim]) -> None:
+        with session_scope(self.engine) as session:
+            ledger.renew(session, claims)
+
+    async def _fetch(self, claim: Claim) -> _Fetched | None:
+        """Stream and decode one photo; its failure is recorded and gives None."""
+        try:
+            source = self.open_source(claim.source_kind, claim.source_uri)
+            async with source.open(claim.locator) as stream:
+                data = await read_photo(stream, self.max_photo_bytes)
+                version = stream.version or claim.locator.version
+            return _Fetched(claim, await self.decoder.decode(data, self.spec), len(data), version)
+        except (ServiceDown, DiskFull):
+            raise
+        except ClairError as error:
+            await asyncio.to_thread(self._fail, claim, error)
+        except Exception:
+            log.exception("photo %s: fetching failed unexpectedly", claim.photo_id)
+            await asyncio.to_thread(self._fail, claim, _internal())
+        return None
+
+    def _fail(self, claim: Claim, error: ClairError) -> None:
+        with session_scope(self.engine) as session:
+            wait = ledger.record_failure(session, claim, error)
+        if wait is not None:
+            self.jobs.send(Job.INGEST_CHUNK, [claim.photo_id], delay=wait + 0.1)
+        elif not isinstance(error, PhotoRejected | TryAgain):
+            log.error("photo %s: %s", claim.photo_id, error)
+
+    def _mark_fetched(self, fetched: Sequence[_Fetched]) -> None:
+        with session_scope(self.engine) as session:
+            ledger.mark_fetched(
+                session, [photo.claim for photo in fetched], [photo.size for photo in fetched]
+            )
+        for event_id in {photo.claim.event_id for photo in fetched}:
+            self.progress.publish(event_id)
+
+    def _embed(self, fetched: list[_Fetched]) -> list[FinishedPhoto]:
+        """Vectors and faces of the chunk in one batch; one by one where the batch fails."""
+        try:
+            vectors, faces = self._encode(fetched)
+        except ClairError:
+            raise
+        except Exception:
+            if len(fetched) == 1:
+                log.exception("photo %s: encoding failed", fetched[0].claim.photo_id)
+                self._fail(fetched[0].claim, _internal())
+                return []
+            log.warning("a batch could not be encoded; trying its photos one by one")
+            return [done for photo in fetched for done in self._embed([photo])]
+        return [
+            FinishedPhoto(photo.claim, photo.decoded, photo.size, photo.version, vector, found)
+            for photo, vector, found in zip(fetched, vectors, faces, strict=True)
+        ]
+
+    def _encode(
+        self, fetched: Sequence[_Fetched]
+    ) -> tuple[NDArray[np.float32], list[list[DetectedFace] | None]]:
+        pixels: list[Pixels] = [photo.decoded.pixels for photo in fetched]
+        vectors = self.images.encode_images(pixels)
+        wanted = [i for i, photo in enumerate(fetched) if photo.claim.wants_faces]
+        faces: list[list[DetectedFace] | None] = [None] * len(fetched)
+        if wanted:
+            found = self.faces.detect([pixels[i] for i in wanted])
+            for i, detected in zip(wanted, found, strict=True):
+                faces[i] = detected
+        return vectors, faces
+
+    def _store(self, finished: Sequence[FinishedPhoto]) -> None:
+        if not finished:
+            return
+        for photo in finished:
+            self.blobs.put(thumb_key(photo.thumb), photo.decoded.thumb)
+        with session_scope(self.engine) as session:
+            store_finished(
+                session, finished, image_model=self.image_model, face_model=self.face_model
+            )
+
+    def _release(self, claims: Sequence[Claim]) -> None:
+        try:
+            with session_scope(self.engine) as session:
+                ledger.release(session, claims)
+        except ServiceDown:
+            log.warning("leases could not be given back; they will run out")
+
+    def _after(self, claims: Sequence[Claim]) -> None:
+        """Tell the pages, and settle runs whose last photo this was."""
+        graphs = []
+        with session_scope(self.engine) as session:
+            for run_id in sorted({claim.run_id for claim in claims if claim.run_id is not None}):
+                if (graph := runs.settle(session, run_id)) is not None:
+                    graphs.append(graph.id)
+        for event_id in {claim.event_id for claim in claims}:
+            self.progress.publish(event_id)
+        for run_id in graphs:
+            self.jobs.send(Job.BUILD_GRAPH, run_id)
+
+
+def _internal() -> ClairError:
+    return ClairError("An unexpected fault; the worker's log has the details.")

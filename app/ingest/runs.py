@@ -1,0 +1,374 @@
+"""Runs: an ingest from its first message to its last photo, and the stages that follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import text
+from sqlmodel import Session, select
+
+from app.core.errors import UnknownRun
+from app.core.failures import cure_for
+from app.core.jobs import Job
+from app.core.runs import FailureGroup, RunSummary
+from app.storage.tables import Event, Run, RunKind, RunState, Source
+
+RUN_LEASE_SECONDS = 30.0
+MAX_RUN_ATTEMPTS = 3
+RATE_WINDOW_SECONDS = 60.0
+
+_JOB_OF_KIND = {
+    RunKind.INGEST: Job.DISCOVER,
+    RunKind.GRAPH: Job.BUILD_GRAPH,
+    RunKind.LAYOUT: Job.BUILD_LAYOUT,
+}
+
+
+def start_ingest(session: Session, event: Event, kind: str, uri: str) -> Run:
+    """A new ingest run of a source, or the one of the same source that is still open.
+
+    Commit, then send Job.DISCOVER with its id.
+    """
+    source = session.exec(
+        select(Source).where(Source.event_id == event.id, Source.kind == kind, Source.uri == uri)
+    ).first()
+    if source is None:
+        source = Source(event_id=event.id, kind=kind, uri=uri)
+        session.add(source)
+        session.flush()
+    open_run = session.exec(
+        select(Run).where(
+            Run.source_id == source.id,
+            Run.kind == RunKind.INGEST,
+            Run.state.in_([RunState.PENDING, RunState.WORKING]),  # type: ignore[attr-defined]
+        )
+    ).first()
+    if open_run is not None:
+        return open_run
+    run = Run(event_id=event.id, source_id=source.id, kind=RunKind.INGEST)
+    session.add(run)
+    session.flush()
+    return run
+
+
+def claim_run(session: Session, run_id: int) -> Run | None:
+    """Take the run's lease, or None where it is done or another worker holds it."""
+    row = (
+        session.connection()
+        .execute(
+            text(
+                "UPDATE run SET state = 'working', lease = lease + 1, attempts = attempts + 1,"
+                " lease_until = now() + make_interval(secs => :seconds),"
+                " started_at = coalesce(started_at, now())"
+                " WHERE id = :id AND NOT discovery_done AND (state = 'pending'"
+                "   OR (state = 'working' AND lease_until < now()))"
+                " RETURNING id"
+            ),
+            {"id": run_id, "seconds": RUN_LEASE_SECONDS},
+        )
+        .first()
+    )
+    if row is None:
+        return None
+    session.expire_all()
+    return session.get(Run, run_id)
+
+
+def hold_run(
+    session: Session, run: Run, seconds: float = RUN_LEASE_SECONDS, **changes: object
+) -> bool:
+    """Prolong the lease and write counters; False where the lease was lost (stop working then)."""
+    assignments = "".join(f", {name} = :{name}" for name in changes)
+    result = session.connection().execute(
+        text(
+            f"UPDATE run SET lease_until = now() + make_interval(secs => :seconds){assignments}"  # noqa: S608 - names are ours
+            " WHERE id = :id AND lease = :lease AND state = 'working'"
+        ),
+        {"seconds": seconds, "id": run.id, "lease": run.lease, **changes},
+    )
+    return result.rowcount == 1
+
+
+def finish_discovery(
+    session: Session, run: Run, *, discovered: int, unchanged: int, duplicates: int
+) -> bool:
+    """The source was read to its end. False where the lease was lost."""
+    result = session.connection().execute(
+        text(
+            "UPDATE run SET discovery_done = true, lease_until = NULL, discovered = :discovered,"
+            " unchanged = :unchanged, duplicates = :duplicates"
+            " WHERE id = :id AND lease = :lease AND state = 'working'"
+        ),
+        {
+            "discovered": discovered,
+            "unchanged": unchanged,
+            "duplicates": duplicates,
+            "id": run.id,
+            "lease": run.lease,
+        },
+    )
+    return result.rowcount == 1
+
+
+def end_run(
+    session: Session,
+    run: Run,
+    state: RunState,
+    *,
+    message: str = "",
+    summary: Mapping[str, Any] | None = None,
+) -> bool:
+    """End a run under its lease: done, or failed with a message. False where the lease was lost."""
+    fresh = session.get(Run, run.id, with_for_update=True)
+    if fresh is None or fresh.lease != run.lease or fresh.state != RunState.WORKING:
+        return False
+    fresh.state, fresh.message, fresh.lease_until = state, message, None
+    fresh.summary = dict(summary) if summary is not None else fresh.summary
+    session.add(fresh)
+    session.flush()
+    session.connection().execute(
+        text("UPDATE run SET finished_at = now() WHERE id = :id"), {"id": run.id}
+    )
+    return True
+
+
+def fail_run(session: Session, run_id: int, message: str) -> None:
+    """End a run as failed, whoever holds it: its work broke in a way that repeats."""
+    session.connection().execute(
+        text(
+            "UPDATE run SET state = 'failed', message = :message, lease_until = NULL,"
+            " finished_at = now() WHERE id = :id AND state IN ('pending', 'working')"
+        ),
+        {"id": run_id, "message": message},
+    )
+
+
+def follow_up(session: Session, run: Run, kind: RunKind) -> Run:
+    """The next stage after a run of the same event, as a pending run."""
+    following = Run(event_id=run.event_id, kind=kind, parent_id=run.parent_id or run.id)
+    session.add(following)
+    session.flush()
+    return following
+
+
+_SETTLED = """
+UPDATE run SET state = 'done', finished_at = now(), lease_until = NULL
+WHERE id = :id AND kind = 'ingest' AND state = 'working' AND discovery_done
+  AND NOT EXISTS (SELECT 1 FROM photo WHERE run_id = :id
+                  AND state IN ('pending', 'working', 'retry'))
+RETURNING id
+"""
+
+
+def settle(session: Session, run_id: int) -> Run | None:
+    """End an ingest whose last photo is through, exactly once. Returns the graph run to send.
+
+    None where photos are still open, another worker settled it, or nothing was indexed.
+    """
+    if session.connection().execute(text(_SETTLED), {"id": run_id}).first() is None:
+        return None
+    session.expire_all()
+    run = session.get(Run, run_id)
+    assert run is not None  # noqa: S101 - it was updated above
+    counts = _counts(session, run_id)
+    run.summary = {name: counts[name] for name in ("fetched", "indexed", "failed", "bytes")}
+    session.add(run)
+    return follow_up(session, run, RunKind.GRAPH) if counts["indexed"] else None
+
+
+def retry_failures(session: Session, run_id: int, reason: str | None = None) -> int:
+    """Set a run's rejected photos (of one reason, or all) pending and reopen it.
+
+    Returns how many. Commit, then send Job.RESUME with the run's id. Raises UnknownRun.
+    """
+    run = session.get(Run, run_id, with_for_update=True)
+    if run is None or run.kind != RunKind.INGEST:
+        raise UnknownRun(run_id)
+    count = (
+        session.connection()
+        .execute(
+            text(
+                "UPDATE photo SET state = 'pending', attempts = 0, deaths = 0, reason = NULL,"
+                " message = NULL, nudged_at = NULL WHERE run_id = :run AND state = 'rejected'"
+                " AND (CAST(:reason AS text) IS NULL OR reason = :reason)"
+                " AND reason NOT IN ('bad-address', 'bad-encoding')"
+            ),
+            {"run": run_id, "reason": reason},
+        )
+        .rowcount
+    )
+    if count and run.state != RunState.WORKING:
+        run.state, run.finished_at, run.summary = RunState.WORKING, None, None
+        run.message = ""
+        session.add(run)
+    return count
+
+
+def open_photos(session: Session, run_id: int) -> list[int]:
+    """Photos of a run that wait to be worked on, and are noted as nudged by this call."""
+    rows = session.connection().execute(
+        text(
+            "UPDATE photo SET nudged_at = now() WHERE run_id = :run AND state = 'pending'"
+            " RETURNING id"
+        ),
+        {"run": run_id},
+    )
+    return sorted(row[0] for row in rows)
+
+
+def sweep_runs(session: Session) -> list[tuple[Job, int]]:
+    """Jobs of runs whose worker died or whose message was lost; hopeless runs end as failed.
+
+    Also settles ingests that nobody settled because their last worker died just before.
+    """
+    connection = session.connection()
+    connection.execute(
+        text(
+            "UPDATE run SET state = 'failed', finished_at = now(), lease_until = NULL,"
+            " message = 'Its worker died ' || attempts || ' times. The worker''s log says why.'"
+            " WHERE state = 'working' AND lease_until < now() AND attempts >= :most"
+        ),
+        {"most": MAX_RUN_ATTEMPTS},
+    )
+    rows = connection.execute(
+        text(
+            "SELECT id, kind FROM run WHERE (state = 'working' AND lease_until < now())"
+            " OR (state = 'pending' AND created_at < now() - interval '5 seconds') ORDER BY id"
+        )
+    ).all()
+    jobs = [(_JOB_OF_KIND[RunKind(kind)], run_id) for run_id, kind in rows]
+    for (run_id,) in connection.execute(
+        text("SELECT id FROM run WHERE kind = 'ingest' AND state = 'working' AND discovery_done")
+    ).all():
+        if (graph := settle(session, run_id)) is not None:
+            jobs.append((Job.BUILD_GRAPH, graph.id))
+    return jobs
+
+
+def _counts(session: Session, run_id: int) -> dict[str, Any]:
+    row = (
+        session.connection()
+        .execute(
+            text(
+                "SELECT count(*) FILTER (WHERE fetched_at >= run.started_at) AS fetched,"
+                " count(*) FILTER (WHERE photo.state = 'indexed') AS indexed,"
+                " count(*) FILTER (WHERE photo.state = 'rejected') AS failed,"
+                " count(*) FILTER (WHERE photo.state IN ('pending', 'working', 'retry')) AS open,"
+                " coalesce(sum(size) FILTER (WHERE fetched_at >= run.started_at), 0) AS bytes,"
+                " count(*) FILTER (WHERE indexed_at > now() - make_interval(secs => :window)) AS recent,"
+                " extract(epoch FROM now() - greatest(run.started_at,"
+                "   now() - make_interval(secs => :window))) AS window"
+                " FROM photo JOIN run ON run.id = photo.run_id WHERE run.id = :run"
+                " GROUP BY run.started_at"
+            ),
+            {"run": run_id, "window": RATE_WINDOW_SECONDS},
+        )
+        .first()
+    )
+    if row is None:
+        return {
+            "fetched": 0,
+            "indexed": 0,
+            "failed": 0,
+            "open": 0,
+            "bytes": 0,
+            "recent": 0,
+            "window": 0,
+        }
+    return {name: float(v) if name == "window" else int(v) for name, v in row._mapping.items()}
+
+
+def _failures(session: Session, run_id: int) -> list[FailureGroup]:
+    rows = session.connection().execute(
+        text(
+            "SELECT reason, count(*), min(uri), (array_agg(message ORDER BY uri))[1] FROM photo"
+            " WHERE run_id = :run AND state = 'rejected' GROUP BY reason ORDER BY 2 DESC, 1"
+        ),
+        {"run": run_id},
+    )
+    return [FailureGroup(row[0], row[1], row[2], row[3] or "", cure_for(row[0])) for row in rows]
+
+
+def failed_photos(session: Session, run_id: int) -> list[tuple[str, str, str]]:
+    """(uri, reason, message) of every photo of the run that was rejected, by uri."""
+    rows = session.connection().execute(
+        text(
+            "SELECT uri, reason, coalesce(message, '') FROM photo"
+            " WHERE run_id = :run AND state = 'rejected' ORDER BY uri, id"
+        ),
+        {"run": run_id},
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def _stages(session: Session, run_id: int) -> dict[str, str]:
+    rows = session.connection().execute(
+        text(
+            "SELECT DISTINCT ON (kind) kind, state FROM run WHERE parent_id = :run"
+            " ORDER BY kind, id DESC"
+        ),
+        {"run": run_id},
+    )
+    return {"graph": "none", "layout": "none"} | {row[0]: row[1] for row in rows}
+
+
+def run_summary(session: Session, run_id: int) -> RunSummary:
+    """The figures of an ingest run, read from the ledger. Raises UnknownRun."""
+    run = session.get(Run, run_id, populate_existing=True)
+    if run is None or run.kind != RunKind.INGEST:
+        raise UnknownRun(run_id)
+    event = session.get(Event, run.event_id)
+    source = session.get(Source, run.source_id)
+    assert event is not None and source is not None  # noqa: S101, PT018 - foreign keys
+    counts = _counts(session, run_id) | (run.summary or {})
+    now = session.connection().execute(text("SELECT now()")).scalar_one()
+    seconds = (
+        ((run.finished_at or now) - run.started_at).total_seconds() if run.started_at else None
+    )
+    done = run.state in (RunState.DONE, RunState.FAILED)
+    if done:
+        rate = counts["indexed"] / seconds if seconds else None
+    else:
+        rate = counts["recent"] / counts["window"] if counts["window"] > 0 else None
+    left = None
+    if not done and rate and run.discovery_done:
+        left = counts["open"] / rate
+    return RunSummary(
+        id=run.id,
+        event=event.slug,
+        source=source.uri,
+        state=run.state,
+        message=run.message,
+        discovery_done=run.discovery_done,
+        discovered=run.discovered,
+        fetched=counts["fetched"],
+        indexed=counts["indexed"],
+        unchanged=run.unchanged,
+        duplicates=run.duplicates,
+        failed=counts["failed"],
+        bytes=counts["bytes"],
+        photos_per_second=rate,
+        seconds_left=left,
+        seconds=seconds,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        failures=_failures(session, run_id),
+        stages=_stages(session, run_id),
+    )
+
+
+def event_runs(session: Session, event_id: int, limit: int = 20) -> list[RunSummary]:
+    """An event's ingest runs, the newest first."""
+    ids = session.exec(
+        select(Run.id)
+        .where(Run.event_id == event_id, Run.kind == RunKind.INGEST)
+        .order_by(Run.id.desc())  # type: ignore[attr-defined]
+        .limit(limit)
+    ).all()
+    return [run_summary(session, run_id) for run_id in ids]
+
+
+def latest_run(session: Session, event_id: int) -> RunSummary | None:
+    """An event's newest ingest run."""
+    return next(iter(event_runs(session, event_id, limit=1)), None)

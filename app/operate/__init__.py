@@ -1,0 +1,1 @@
+"""What the operator sees and does: is it running, is it healthy, stop it."""

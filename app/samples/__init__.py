@@ -1,0 +1,1 @@
+"""Sample photos for the demo, and the loopback server that plays their remote origin."""

@@ -1,0 +1,408 @@
+"""The only reader of the environment.
+
+Each setting is cast where it is read, has a default and a help sentence, and a wrong value stops
+with the name of the variable, the value and what is allowed. docs/settings.md lists what
+`describe()` returns; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from app.core.errors import BadInput
+
+Network = IPv4Network | IPv6Network
+
+PROFILES = ("pocket", "studio")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+MIN_SECRET = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One setting as documentation shows it. `default` is the text of the environment variable."""
+
+    variable: str
+    default: str
+    allowed: str
+    help: str
+
+
+class _Wrong(Exception):
+    """A cast failed; becomes BadInput once the variable's name is known."""
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise _Wrong
+    return value.strip()
+
+
+def _path(value: str) -> Path:
+    return Path(_text(value)).expanduser().absolute()
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def cast(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError as error:
+            raise _Wrong from error
+        if not low <= number <= high:
+            raise _Wrong
+        return number
+
+    return cast
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def cast(value: str) -> str:
+        chosen = value.strip().lower()
+        if chosen not in allowed:
+            raise _Wrong
+        return chosen
+
+    return cast
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def cast(value: str) -> str:
+        try:
+            scheme = urlsplit(value.strip()).scheme
+        except ValueError as error:
+            raise _Wrong from error
+        if scheme not in schemes:
+            raise _Wrong
+        return value.strip()
+
+    return cast
+
+
+def _networks(value: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError as error:
+        raise _Wrong from error
+
+
+def _ports(value: str) -> tuple[int, ...]:
+    port = _whole(1, 65535)
+    return tuple(port(part) for part in value.split(",") if part.strip())
+
+
+def _secret(value: str) -> str:
+    if len(value) < MIN_SECRET:
+        raise _Wrong
+    return value
+
+
+def _default_home() -> Path:
+    return Path(platformdirs.user_data_dir("clairvision", appauthor=False))
+
+
+def _cores() -> int:
+    """Cores that this process may use, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _setting(
+    help_: str,
+    cast: Callable[[str], Any],
+    allowed: str,
+    *,
+    variable: str = "",
+    shown: str = "",
+    secret: bool = False,
+) -> dict[str, Any]:
+    return {
+        "help": help_,
+        "cast": cast,
+        "allowed": allowed,
+        "variable": variable,
+        "shown": shown,
+        "secret": secret,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that an operator can decide. Build it with `from_environment`."""
+
+    home: Path = field(
+        default_factory=_default_home,
+        metadata=_setting(
+            "Folder that holds everything of this installation: database, thumbnails, models, "
+            "logs and secrets.",
+            _path,
+            "a folder",
+            shown="the platform's data folder",
+        ),
+    )
+    database_url: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_setting(
+            "PostgreSQL with pgvector to use; without it one is started under the home folder.",
+            _url("postgresql", "postgres", "postgresql+psycopg"),
+            "postgresql://user:password@host/database",
+            variable="DATABASE_URL",
+            shown="embedded",
+            secret=True,
+        ),
+    )
+    redis_url: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_setting(
+            "Redis to use; without it one is started under the home folder.",
+            _url("redis", "rediss", "unix"),
+            "redis://, rediss:// or unix:// URL",
+            variable="REDIS_URL",
+            shown="embedded",
+            secret=True,
+        ),
+    )
+    profile: str = field(
+        default="pocket",
+        metadata=_setting(
+            "Which models make the vectors: pocket (small, no download) or studio (ViT-L/14 and "
+            "FaceNet).",
+            _one_of(*PROFILES),
+            "pocket, studio",
+        ),
+    )
+    studio_model: str = field(
+        default="ViT-L-14/datacomp_xl_s13b_b90k",
+        metadata=_setting(
+            "The open_clip architecture and weights of the studio profile.",
+            _text,
+            "ARCHITECTURE/WEIGHTS as open_clip names them",
+        ),
+    )
+    host: str = field(
+        default="127.0.0.1",
+        metadata=_setting(
+            "Address on which the web server listens; 0.0.0.0 opens it to the network.",
+            _text,
+            "an address or host name of this machine",
+        ),
+    )
+    port: int = field(
+        default=8765,
+        metadata=_setting("Port of the web server.", _whole(1, 65535), "1 to 65535"),
+    )
+    public_url: str | None = field(
+        default=None,
+        metadata=_setting(
+            "Address under which people reach the server, for links and for the check of a "
+            "request's origin. Behind a reverse proxy it must be set.",
+            _url("http", "https"),
+            "http:// or https:// URL",
+            shown="http://HOST:PORT",
+        ),
+    )
+    allowed_cidrs: tuple[Network, ...] = field(
+        default=(),
+        metadata=_setting(
+            "Private networks from which photos may be fetched, for example a NAS. Nothing else "
+            "can open them.",
+            _networks,
+            "networks separated by commas, like 192.168.1.0/24",
+            shown="none",
+        ),
+    )
+    extra_ports: tuple[int, ...] = field(
+        default=(),
+        metadata=_setting(
+            "Ports beside 80 and 443 from which photos may be fetched.",
+            _ports,
+            "ports separated by commas",
+            shown="none",
+        ),
+    )
+    max_photo_bytes: int = field(
+        default=80_000_000,
+        metadata=_setting(
+            "Largest original that is fetched, in bytes.",
+            _whole(1_000, 2_000_000_000),
+            "1000 to 2000000000",
+        ),
+    )
+    max_megapixels: int = field(
+        default=100,
+        metadata=_setting(
+            "Largest picture that is decoded, in millions of pixels.",
+            _whole(1, 1_000),
+            "1 to 1000",
+        ),
+    )
+    fetch_concurrency: int = field(
+        default=32,
+        metadata=_setting(
+            "Photos that one ingest process fetches at the same time.", _whole(1, 512), "1 to 512"
+        ),
+    )
+    per_host_concurrency: int = field(
+        default=8,
+        metadata=_setting(
+            "Photos that one ingest process fetches from the same host at the same time.",
+            _whole(1, 512),
+            "1 to 512",
+        ),
+    )
+    decode_children: int = field(
+        default_factory=_cores,
+        metadata=_setting(
+            "Disposable processes that decode pictures, for each ingest process.",
+            _whole(1, 256),
+            "1 to 256",
+            shown="number of cores",
+        ),
+    )
+    chunk_size: int = field(
+        default=16,
+        metadata=_setting("Photos in one ingest message.", _whole(1, 256), "1 to 256"),
+    )
+    worker_processes: int = field(
+        default=1,
+        metadata=_setting(
+            "Ingest processes that `clairvision up` starts; each loads the models once.",
+            _whole(1, 64),
+            "1 to 64",
+        ),
+    )
+    log_level: str = field(
+        default="info",
+        metadata=_setting(
+            "How much the logs say.", _one_of(*LOG_LEVELS), "debug, info, warning, error"
+        ),
+    )
+    secret_key: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_setting(
+            "Key that signs sessions and links. Set the same one on every web server; alone, a "
+            "server makes its own and keeps it in the home folder.",
+            _secret,
+            "32 characters or more",
+            shown="generated",
+            secret=True,
+        ),
+    )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Settings from `environ` (the process's own by default).
+
+        `overrides` win over the environment and are already of the field's type, as command line
+        options are; None means not given. An empty variable counts as unset.
+        Raises BadInput for a value that can't be used.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for each in fields(cls):
+            variable = variable_of(each.name)
+            raw = environ.get(variable, "")
+            if raw.strip():
+                values[each.name] = _cast(each.name, variable, raw)
+        for name, value in overrides.items():
+            if value is not None:
+                values[name] = _cast(name, f"--{name.replace('_', '-')}", _as_text(value))
+        return cls(**values)
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables that make a child process read these same settings."""
+        found = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not None and value != ():
+                found[variable_of(each.name)] = _as_text(value)
+        return found
+
+    @property
+    def address(self) -> str:
+        """Where people open it: the public URL, or host and port."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a field: CLAIR_ and its name, save for the two service URLs."""
+    for each in fields(Settings):
+        if each.name == name:
+            return str(each.metadata["variable"]) or f"CLAIR_{name.upper()}"
+    raise BadInput(f"There is no setting “{name}”.")
+
+
+def describe() -> list[Described]:
+    """Every setting with its variable, default, allowed values and help, in reading order."""
+    rows = []
+    for each in fields(Settings):
+        shown = each.metadata["shown"] or _as_text(each.default)
+        rows.append(
+            Described(
+                variable_of(each.name), shown, each.metadata["allowed"], each.metadata["help"]
+            )
+        )
+    return rows
+
+
+def as_markdown() -> str:
+    """The table of docs/settings.md."""
+    lines = ["| Variable | Default | Allowed | What it does |", "|---|---|---|---|"]
+    lines += [
+        f"| `{row.variable}` | {row.default} | {row.allowed} | {row.help} |" for row in describe()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_LIFELINE = "CLAIR_LIFELINE_FD"
+_NOT_SETTINGS = {"CLAIR_TEST_DATA", _LIFELINE}
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """CLAIR_ variables that nothing reads, most likely misspelt; `doctor` shows them."""
+    environ = os.environ if environ is None else environ
+    known = {variable_of(each.name) for each in fields(Settings)} | _NOT_SETTINGS
+    return sorted(name for name in environ if name.startswith("CLAIR_") and name not in known)
+
+
+def lifeline_fd(environ: Mapping[str, str] | None = None) -> int | None:
+    """The pipe that the supervisor handed to this process; None where there is no supervisor."""
+    environ = os.environ if environ is None else environ
+    raw = environ.get(_LIFELINE, "")
+    return int(raw) if raw.isdigit() else None
+
+
+def with_lifeline(environ: Mapping[str, str], fd: int) -> dict[str, str]:
+    """`environ` for a child that reads its lifeline from `fd`."""
+    return {**environ, _LIFELINE: str(fd)}
+
+
+def _cast(name: str, shown: str, raw: str) -> Any:
+    metadata = next(each.metadata for each in fields(Settings) if each.name == name)
+    try:
+        return metadata["cast"](raw)
+    except _Wrong as error:
+        value = "(hidden)" if metadata["secret"] else f"“{raw}”"
+        raise BadInput(
+            f"{shown} is {value}, which can't be used.", cure=f"Allowed: {metadata['allowed']}."
+        ) from error
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    return str(value)

@@ -1,0 +1,1 @@
+"""Where photos live: each source finds locators and opens their bytes as a stream."""

@@ -1,0 +1,66 @@
+"""The engine and its sessions. One engine a process; made by the composition root, never at import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pgvector.psycopg import register_vector
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlmodel import Session
+
+from app.core.errors import DiskFull, ServiceDown
+
+_DISK_FULL = "53100"
+
+
+def make_engine(
+    database_url: str, *, pool_size: int = 8, application: str = "clairvision"
+) -> Engine:
+    """An engine over psycopg with pgvector's types registered on every connection.
+
+    A connection that broke while idle is replaced silently (`pool_pre_ping`), so that a restart of
+    PostgreSQL costs one failed request at most.
+    """
+    url = make_url(database_url).set(drivername="postgresql+psycopg")
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_timeout=10,
+        connect_args={"application_name": application, "connect_timeout": 5},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _register(connection, _record):  # type: ignore[no-untyped-def]
+        register_vector(connection)
+
+    return engine
+
+
+@contextmanager
+def session_scope(engine: Engine) -> Iterator[Session]:
+    """One transaction: committed at the end, rolled back on any error.
+
+    Raises ServiceDown where PostgreSQL can't be reached, DiskFull where it can't write.
+    """
+    try:
+        with Session(engine, expire_on_commit=False) as session:
+            yield session
+            session.commit()
+    except (OperationalError, InterfaceError, DBAPIError) as error:
+        raise translated(error) from error
+
+
+def translated(error: DBAPIError) -> Exception:
+    """The deliberate error that a driver's error stands for, or the error itself."""
+    if getattr(error.orig, "sqlstate", None) == _DISK_FULL:
+        return DiskFull("PostgreSQL has no disk space left.", cure="Free some space, then retry.")
+    if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
+        return ServiceDown(
+            "PostgreSQL can't be reached.", cure="It may be restarting: try again in a moment."
+        )
+    return error

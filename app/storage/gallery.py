@@ -1,0 +1,227 @@
+"""What pages show of events and photos: counts, covers, and the gallery in pages.
+
+The gallery's order is capture time (photos without one last), then id. A cursor names the last
+photo seen by exactly these two, so photos that arrive meanwhile never shift a page.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Text, cast, text
+from sqlalchemy.orm import defer
+from sqlmodel import Session, col, func, select
+
+from app.core.errors import BadInput, UnknownEvent, UnknownPhoto
+from app.core.photos import PhotoState
+from app.storage.tables import Event, Face, Photo, Run, RunKind, RunState, Source
+
+INDEXED = PhotoState.INDEXED.value
+
+
+@dataclass(frozen=True, slots=True)
+class EventCounts:
+    """`waiting` photos are found but neither indexed nor rejected."""
+
+    photos: int = 0
+    failed: int = 0
+    waiting: int = 0
+    faces: int = 0
+    run_state: str | None = None
+
+    @property
+    def state(self) -> str:
+        """empty | ingesting | ready | trouble."""
+        if self.run_state in (RunState.PENDING, RunState.WORKING):
+            return "ingesting"
+        if self.run_state == RunState.FAILED or (self.failed and not self.photos):
+            return "trouble"
+        return "ready" if self.photos else "empty"
+
+    @property
+    def progress(self) -> float | None:
+        """Share of the found photos that are finished, 0 to 1; None unless ingesting."""
+        if self.state != "ingesting":
+            return None
+        found = self.photos + self.failed + self.waiting
+        return (self.photos + self.failed) / found if found else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoSlice:
+    """Some photos in gallery order and the cursor of the rest, None at the end."""
+
+    photos: list[Photo]
+    next: str | None
+
+
+def event_by_slug(session: Session, slug: str) -> Event:
+    """The event of exactly this slug, which is what addresses carry. Raises UnknownEvent."""
+    event = session.exec(select(Event).where(Event.slug == slug)).first()
+    if event is None:
+        raise UnknownEvent(slug)
+    return event
+
+
+def event_counts(session: Session, event_ids: Sequence[int]) -> dict[int, EventCounts]:
+    """Counts and the latest ingest's state for each of the events."""
+    ids = list(event_ids)
+    photos = session.exec(
+        select(
+            Photo.event_id,
+            func.count().filter(col(Photo.state) == INDEXED),
+            func.count().filter(col(Photo.state) == PhotoState.REJECTED.value),
+            func.count(),
+        )
+        .where(col(Photo.event_id).in_(ids))
+        .group_by(col(Photo.event_id))
+    ).all()
+    faces = dict(
+        session.exec(
+            select(Face.event_id, func.count())
+            .where(col(Face.event_id).in_(ids))
+            .group_by(col(Face.event_id))
+        ).all()
+    )
+    states = dict(
+        session.exec(
+            select(Run.event_id, Run.state)
+            .distinct(col(Run.event_id))
+            .where(col(Run.event_id).in_(ids), Run.kind == RunKind.INGEST)
+            .order_by(
+                col(Run.event_id),
+                col(Run.state).in_((RunState.PENDING, RunState.WORKING)).desc(),
+                col(Run.id).desc(),
+            )
+        ).all()
+    )
+    by_event = {row[0]: row[1:] for row in photos}
+    found = {}
+    for event_id in ids:
+        indexed, failed, total = by_event.get(event_id, (0, 0, 0))
+        found[event_id] = EventCounts(
+            photos=indexed,
+            failed=failed,
+            waiting=total - indexed - failed,
+            faces=faces.get(event_id, 0),
+            run_state=states.get(event_id),
+        )
+    return found
+
+
+def covers(session: Session, event_ids: Sequence[int], each: int = 4) -> dict[int, list[Photo]]:
+    """Up to `each` photos for each event's card, spread over its first indexed ones."""
+    found: dict[int, list[Photo]] = {}
+    for event_id in event_ids:
+        # The first few by the gallery's index: a spread over the whole event would read all of it.
+        first = photo_slice(session, event_id, None, each * 4).photos
+        step = max(1, len(first) // each)
+        found[event_id] = first[::step][:each]
+    return found
+
+
+def photo_slice(session: Session, event_id: int, cursor: str | None, limit: int) -> PhotoSlice:
+    """The next `limit` photos after the cursor. Raises BadInput for a cursor that isn't one."""
+    query = (
+        select(Photo, cast(col(Photo.taken_key), Text))
+        .options(defer(Photo.taken_key))  # type: ignore[arg-type]
+        .where(Photo.event_id == event_id, Photo.state == INDEXED)
+        .order_by(col(Photo.taken_key), col(Photo.id))
+        .limit(limit + 1)
+    )
+    if cursor:
+        key, photo_id = _read_cursor(cursor)
+        query = query.where(
+            text("(photo.taken_key, photo.id) > (CAST(:key AS timestamp), :id)").bindparams(
+                key=key, id=photo_id
+            )
+        )
+    rows = session.exec(query).all()
+    photos = [row[0] for row in rows[:limit]]
+    last = rows[limit - 1] if len(rows) > limit else None
+    return PhotoSlice(photos, _cursor(last[1], last[0].id) if last else None)
+
+
+def photo_count(session: Session, event_id: int) -> int:
+    """Indexed photos of an event."""
+    return session.exec(
+        select(func.count())
+        .select_from(Photo)
+        .where(Photo.event_id == event_id, Photo.state == INDEXED)
+    ).one()
+
+
+def indexed_photo(session: Session, photo_id: int) -> tuple[Photo, Event, Source]:
+    """An indexed photo with its event and source. Raises UnknownPhoto."""
+    row = session.exec(
+        select(Photo, Event, Source)
+        .options(defer(Photo.taken_key))  # type: ignore[arg-type]
+        .join(Event, col(Event.id) == col(Photo.event_id))
+        .join(Source, col(Source.id) == col(Photo.source_id))
+        .where(Photo.id == photo_id, Photo.state == INDEXED)
+    ).first()
+    if row is None:
+        raise UnknownPhoto(photo_id)
+    return row
+
+
+def thumb_of(session: Session, photo_id: int) -> str:
+    """Content hash of a photo's thumbnail. Raises UnknownPhoto."""
+    thumb = session.exec(
+        select(Photo.thumb).where(Photo.id == photo_id, Photo.state == INDEXED)
+    ).first()
+    if thumb is None:
+        raise UnknownPhoto(photo_id)
+    return thumb
+
+
+def neighbours(session: Session, photo: Photo) -> tuple[int | None, int | None]:
+    """Ids of the photos before and after this one in the gallery."""
+    here = {"event": photo.event_id, "id": photo.id}
+    connection = session.connection()
+    return (
+        connection.execute(text(_BEFORE), here).scalar(),
+        connection.execute(text(_AFTER), here).scalar(),
+    )
+
+
+_BEFORE = """
+    SELECT id FROM photo WHERE event_id = :event AND state = 'indexed'
+    AND (taken_key, id) < (SELECT taken_key, id FROM photo WHERE id = :id)
+    ORDER BY taken_key DESC, id DESC LIMIT 1
+"""
+_AFTER = """
+    SELECT id FROM photo WHERE event_id = :event AND state = 'indexed'
+    AND (taken_key, id) > (SELECT taken_key, id FROM photo WHERE id = :id)
+    ORDER BY taken_key, id LIMIT 1
+"""
+
+
+def photo_faces(session: Session, photo_id: int) -> list[Face]:
+    """Faces found in a photo, the largest first."""
+    faces = session.exec(select(Face).where(Face.photo_id == photo_id).order_by(col(Face.id)))
+    return sorted(faces, key=lambda f: (f.box_left - f.box_right) * (f.box_bottom - f.box_top))
+
+
+def _cursor(key: str, photo_id: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps([key, photo_id]).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[str, int]:
+    damaged = BadInput("This cursor is damaged.", cure="Start again without a cursor.")
+    if len(cursor) > 200:
+        raise damaged
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        key, photo_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        known = key == "infinity" or datetime.fromisoformat(key)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise damaged from error
+    if not known or type(photo_id) is not int or not 0 < photo_id < 2**63:
+        raise damaged
+    return key, photo_id

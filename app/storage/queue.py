@@ -1,0 +1,139 @@
+"""The Dramatiq broker on Redis, and the JobQueue port over it.
+
+Figures are SECURITY.md 4: a dead worker's messages come back within seconds instead of minutes,
+and an idle worker picks a message up within milliseconds.
+"""
+
+from __future__ import annotations
+
+import time
+
+import redis
+from dramatiq import Message
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.errors import DramatiqError
+from dramatiq.middleware import (
+    AgeLimit,
+    AsyncIO,
+    CurrentMessage,
+    Middleware,
+    ShutdownNotifications,
+    TimeLimit,
+)
+from dramatiq.results import ResultFailure, Results, ResultTimeout
+from dramatiq.results.backends import RedisBackend
+from redis.exceptions import RedisError
+
+from app.core.errors import EncoderWarming, ServiceDown
+from app.core.jobs import JOB_QUEUE, Job, Queue
+
+HEARTBEAT_TIMEOUT_MS = 10_000
+MAINTENANCE_CHANCE = 50_000  # in a million, per command
+RESULT_TTL_MS = 60_000
+
+
+def make_broker(redis_url: str, *middleware: Middleware) -> RedisBroker:
+    """A broker with the queues declared.
+
+    Dramatiq's own Retries is left out on purpose: PostgreSQL decides what is tried again and when
+    (SECURITY.md 1–3), so a failed message is simply gone and the sweeper nudges the row.
+    """
+    broker = RedisBroker(
+        url=redis_url,
+        middleware=[
+            AgeLimit(),
+            AsyncIO(),
+            CurrentMessage(),
+            ShutdownNotifications(notify_shutdown=True),
+            TimeLimit(time_limit=3_600_000),
+            Results(backend=RedisBackend(url=redis_url)),
+            *middleware,
+        ],
+        heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
+        maintenance_chance=MAINTENANCE_CHANCE,
+    )
+    for queue in Queue:
+        broker.declare_queue(queue)
+    return broker
+
+
+class RedisJobQueue:
+    """`JobQueue` over Dramatiq. Knows jobs by name, so that no sender imports an actor."""
+
+    def __init__(self, redis_url: str, broker: RedisBroker | None = None) -> None:
+        self._broker = broker or make_broker(redis_url)
+        self._backend = RedisBackend(url=redis_url)
+        self._client: redis.Redis = redis.Redis.from_url(redis_url)
+
+    def _message(self, job: Job, args: tuple[object, ...], **options: object) -> Message[object]:
+        return Message(
+            queue_name=JOB_QUEUE[job], actor_name=job, args=args, kwargs={}, options=options
+        )
+
+    def send(self, job: Job, *args: object, delay: float | None = None) -> None:
+        """Nudge a worker. A lost nudge is made good by the sweeper, so Redis being away is no error
+        for the sender; it is only told by `ServiceDown` where the caller must know."""
+        try:
+            self._broker.enqueue(
+                self._message(job, args), delay=None if delay is None else round(delay * 1000)
+            )
+        except (RedisError, DramatiqError) as error:
+            raise ServiceDown("Redis can't be reached.", cure="It may be restarting.") from error
+
+    def ask(self, job: Job, *args: object, timeout: float) -> object:
+        """Send and wait up to `timeout` seconds. Raises EncoderWarming, ServiceDown."""
+        message = self._message(job, args, max_age=round(timeout * 1000))
+        try:
+            self._broker.enqueue(message)
+            return message.get_result(
+                backend=self._backend, block=True, timeout=round(timeout * 1000)
+            )
+        except ResultTimeout as error:
+            raise EncoderWarming() from error
+        except ResultFailure as error:
+            raise ServiceDown(f"The query worker failed: {error}") from error
+        except (RedisError, DramatiqError) as error:
+            raise ServiceDown("Redis can't be reached.", cure="It may be restarting.") from error
+
+    def lengths(self) -> dict[str, tuple[int, int]]:
+        """For each queue the messages waiting and those delayed."""
+        try:
+            return {
+                queue.value: (
+                    int(self._client.llen(f"dramatiq:{queue}")),  # type: ignore[arg-type]
+                    int(self._client.llen(f"dramatiq:{queue}.DQ")),  # type: ignore[arg-type]
+                )
+                for queue in Queue
+            }
+        except RedisError as error:
+            raise ServiceDown("Redis can't be reached.") from error
+
+    def in_flight(self, queue: Queue) -> int:
+        """Messages of a queue that workers hold and have not acknowledged."""
+        try:
+            keys = self._client.scan_iter(f"dramatiq:__acks__.*.{queue}")
+            return sum(int(self._client.scard(key)) for key in keys)  # type: ignore[arg-type]
+        except RedisError as error:
+            raise ServiceDown("Redis can't be reached.") from error
+
+    def close(self) -> None:
+        self._broker.close()
+        self._client.close()
+
+
+def wait_for_redis(redis_url: str, timeout: float) -> None:
+    """Return once Redis answers. Raises ServiceDown after `timeout` seconds."""
+    client: redis.Redis = redis.Redis.from_url(redis_url)
+    deadline = time.monotonic() + timeout
+    try:
+        while True:
+            try:
+                client.ping()
+            except RedisError as error:
+                if time.monotonic() > deadline:
+                    raise ServiceDown("Redis does not answer.") from error
+                time.sleep(0.1)
+            else:
+                return
+    finally:
+        client.close()

@@ -1,0 +1,9 @@
+"""All tables in one metadata object, for Alembic and for the schema test."""
+
+from sqlmodel import SQLModel
+
+from app.storage import tables, tables_access
+
+metadata = SQLModel.metadata
+
+__all__ = ["metadata", "tables", "tables_access"]

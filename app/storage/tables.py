@@ -1,0 +1,389 @@
+"""Tables of the walk: events, sources, photos, vectors, faces, edges, layouts, runs.
+
+Tables of accounts and operation are in tables_access.py. The schema itself is made by
+app/storage/migrations; tests/storage checks that the two agree.
+"""
+
+from __future__ import annotations
+
+from datetime import date as Date
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import (
+    ARRAY,
+    REAL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy import (
+    Date as SqlDate,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+
+class RunKind(StrEnum):
+    INGEST = "ingest"
+    GRAPH = "graph"
+    LAYOUT = "layout"
+
+
+class RunState(StrEnum):
+    PENDING = "pending"
+    WORKING = "working"
+    DONE = "done"
+    FAILED = "failed"
+
+
+def row_id() -> Any:
+    return Field(
+        default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True)
+    )
+
+
+def moment(*, required: bool = False) -> Any:
+    column: Column[datetime] = Column(
+        DateTime(timezone=True),
+        nullable=not required,
+        server_default=func.now() if required else None,
+    )
+    return Field(default=None, sa_column=column)
+
+
+def _event(*, index: bool = False) -> Any:
+    return Field(
+        sa_column=Column(
+            BigInteger, ForeignKey("event.id", ondelete="CASCADE"), nullable=False, index=index
+        )
+    )
+
+
+class Model(SQLModel, table=True):
+    """An encoder whose vectors are stored; `number` is its partition."""
+
+    __tablename__ = "model"
+
+    number: int = Field(default=None, sa_column=Column(SmallInteger, Identity(), primary_key=True))
+    name: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    kind: str = Field(sa_column=Column(Text, nullable=False))
+    dim: int = Field(sa_column=Column(Integer, nullable=False))
+    created_at: datetime = moment(required=True)
+
+
+class Event(SQLModel, table=True):
+    __tablename__ = "event"
+    __table_args__ = (
+        CheckConstraint(
+            "NOT faces_on OR (faces_purpose <> '' AND faces_decided_at IS NOT NULL)",
+            name="event_faces_need_consent",
+        ),
+    )
+
+    id: int = row_id()
+    slug: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    name: str = Field(sa_column=Column(Text, nullable=False))
+    date: Date | None = Field(default=None, sa_column=Column(SqlDate))
+    created_at: datetime = moment(required=True)
+    faces_on: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false"))
+    )
+    faces_purpose: str = Field(
+        default="", sa_column=Column(Text, nullable=False, server_default=text("''"))
+    )
+    faces_policy: str = Field(
+        default="", sa_column=Column(Text, nullable=False, server_default=text("''"))
+    )
+    faces_retention_days: int | None = Field(default=None, sa_column=Column(Integer))
+    faces_decided_by: str | None = Field(default=None, sa_column=Column(Text))
+    faces_decided_at: datetime | None = moment()
+
+
+class Source(SQLModel, table=True):
+    __tablename__ = "source"
+    __table_args__ = (UniqueConstraint("event_id", "kind", "uri"),)
+
+    id: int = row_id()
+    event_id: int = _event()
+    kind: str = Field(sa_column=Column(Text, nullable=False))
+    uri: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: datetime = moment(required=True)
+
+
+class Run(SQLModel, table=True):
+    """One piece of long work on one event: an ingest of a source, a graph, a layout.
+
+    `lease` is the fencing number: every claim raises it, and a write that carries an older one
+    changes nothing. `discovered`, `unchanged` and `duplicates` belong to ingests and are complete
+    once `discovery_done`; all other counts are read from the photos themselves while the run is
+    open, and kept in `summary` once it is done (a later run may take the photos over).
+    """
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index("run_by_event", "event_id", "kind", "id"),
+        Index(
+            "run_open",
+            "lease_until",
+            postgresql_where=text("state IN ('pending', 'working')"),
+        ),
+    )
+
+    id: int = row_id()
+    event_id: int = _event()
+    source_id: int | None = Field(
+        default=None, sa_column=Column(BigInteger, ForeignKey("source.id", ondelete="CASCADE"))
+    )
+    parent_id: int | None = Field(
+        default=None, sa_column=Column(BigInteger, ForeignKey("run.id", ondelete="SET NULL"))
+    )
+    kind: str = Field(sa_column=Column(Text, nullable=False))
+    state: str = Field(
+        default=RunState.PENDING,
+        sa_column=Column(Text, nullable=False, server_default=text("'pending'")),
+    )
+    lease: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
+    lease_until: datetime | None = moment()
+    attempts: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
+    message: str = Field(
+        default="", sa_column=Column(Text, nullable=False, server_default=text("''"))
+    )
+    discovery_done: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false"))
+    )
+    discovered: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
+    unchanged: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
+    duplicates: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
+    summary: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    created_at: datetime = moment(required=True)
+    started_at: datetime | None = moment()
+    finished_at: datetime | None = moment()
+
+
+class Photo(SQLModel, table=True):
+    """The ledger of photos: state, lease, attempts and reason live in the row itself.
+
+    `taken_at` is the camera's wall clock, without zone; `taken_offset` its distance from UTC in
+    minutes where the camera recorded one. `width` and `height` are the upright original's pixels.
+    `phash` is the 64-bit perceptual hash as a signed integer.
+    """
+
+    __tablename__ = "photo"
+    __table_args__ = (
+        UniqueConstraint("event_id", "source_key"),
+        Index("photo_open", "retry_at", postgresql_where=text("state IN ('pending', 'retry')")),
+        Index("photo_leased", "lease_until", postgresql_where=text("state = 'working'")),
+        Index("photo_by_run", "run_id", "state"),
+        Index(
+            "photo_gallery",
+            "event_id",
+            "taken_key",
+            "id",
+            postgresql_where=text("state = 'indexed'"),
+        ),
+    )
+
+    id: int = row_id()
+    event_id: int = _event(index=False)
+    source_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("source.id", ondelete="CASCADE"), nullable=False)
+    )
+    run_id: int | None = Field(
+        default=None, sa_column=Column(BigInteger, ForeignKey("run.id", ondelete="SET NULL"))
+    )
+    source_key: str = Field(sa_column=Column(Text, nullable=False))
+    uri: str = Field(sa_column=Column(Text, nullable=False))
+    title: str | None = Field(default=None, sa_column=Column(Text))
+    photographer: str | None = Field(default=None, sa_column=Column(Text))
+    listed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=False)))
+    state: str = Field(
+        default="pending", sa_column=Column(Text, nullable=False, server_default=text("'pending'"))
+    )
+    lease: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
+    lease_until: datetime | None = moment()
+    attempts: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
+    deaths: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
+    retry_at: datetime | None = moment()
+    reason: str | None = Field(default=None, sa_column=Column(Text))
+    message: str | None = Field(default=None, sa_column=Column(Text))
+    version: str | None = Field(default=None, sa_column=Column(Text))
+    size: int | None = Field(default=None, sa_column=Column(BigInteger))
+    sha256: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    phash: int | None = Field(default=None, sa_column=Column(BigInteger))
+    format: str | None = Field(default=None, sa_column=Column(Text))
+    width: int | None = Field(default=None, sa_column=Column(Integer))
+    height: int | None = Field(default=None, sa_column=Column(Integer))
+    taken_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=False)))
+    taken_offset: int | None = Field(default=None, sa_column=Column(SmallInteger))
+    taken_key: datetime | None = Field(
+        default=None,
+        sa_column=Column(
+            DateTime(timezone=False),
+            Computed("coalesce(taken_at, 'infinity'::timestamp)", persisted=True),
+        ),
+    )
+    camera: str | None = Field(default=None, sa_column=Column(Text))
+    lens: str | None = Field(default=None, sa_column=Column(Text))
+    exposure_time: float | None = Field(default=None, sa_column=Column(REAL))
+    f_number: float | None = Field(default=None, sa_column=Column(REAL))
+    iso: int | None = Field(default=None, sa_column=Column(Integer))
+    focal_length: float | None = Field(default=None, sa_column=Column(REAL))
+    latitude: float | None = Field(default=None, sa_column=Column(Double))
+    longitude: float | None = Field(default=None, sa_column=Column(Double))
+    sharpness: float | None = Field(default=None, sa_column=Column(REAL))
+    exposure: float | None = Field(default=None, sa_column=Column(REAL))
+    clipped: float | None = Field(default=None, sa_column=Column(REAL))
+    thumb: str | None = Field(default=None, sa_column=Column(Text))
+    created_at: datetime = moment(required=True)
+    nudged_at: datetime | None = moment()
+    fetched_at: datetime | None = moment()
+    indexed_at: datetime | None = moment()
+    faces_at: datetime | None = moment()
+
+
+def _photo() -> Any:
+    return Field(
+        sa_column=Column(
+            BigInteger, ForeignKey("photo.id", ondelete="CASCADE"), nullable=False, index=True
+        )
+    )
+
+
+def _model() -> Any:
+    return Field(sa_column=Column(SmallInteger, ForeignKey("model.number"), nullable=False))
+
+
+class PhotoVector(SQLModel, table=True):
+    """One embedding a photo and model, unit length, partitioned by model."""
+
+    __tablename__ = "photo_vector"
+    __table_args__ = (
+        PrimaryKeyConstraint("model", "photo_id"),
+        Index("photo_vector_by_event", "event_id"),
+        {"postgresql_partition_by": "LIST (model)"},
+    )
+
+    model: int = _model()
+    photo_id: int = _photo()
+    event_id: int = _event()
+    vector: Any = Field(sa_column=Column(HALFVEC, nullable=False))
+
+
+class Face(SQLModel, table=True):
+    """A face found in a photo. The box and the five landmarks are fractions of width and height."""
+
+    __tablename__ = "face"
+
+    id: int = row_id()
+    photo_id: int = _photo()
+    event_id: int = _event(index=True)
+    box_left: float = Field(sa_column=Column(REAL, nullable=False))
+    box_top: float = Field(sa_column=Column(REAL, nullable=False))
+    box_right: float = Field(sa_column=Column(REAL, nullable=False))
+    box_bottom: float = Field(sa_column=Column(REAL, nullable=False))
+    score: float = Field(sa_column=Column(REAL, nullable=False))
+    landmarks: list[float] = Field(sa_column=Column(ARRAY(REAL), nullable=False))
+
+
+class FaceVector(SQLModel, table=True):
+    """One identity embedding a face and model; exists only while the event allows it."""
+
+    __tablename__ = "face_vector"
+    __table_args__ = (
+        PrimaryKeyConstraint("model", "face_id"),
+        Index("face_vector_by_event", "event_id"),
+        {"postgresql_partition_by": "LIST (model)"},
+    )
+
+    model: int = _model()
+    face_id: int = Field(
+        sa_column=Column(
+            BigInteger, ForeignKey("face.id", ondelete="CASCADE"), nullable=False, index=True
+        )
+    )
+    event_id: int = _event()
+    vector: Any = Field(sa_column=Column(HALFVEC, nullable=False))
+
+
+class Edge(SQLModel, table=True):
+    """A directed k-nearest-neighbour edge; `weight` is the cosine similarity."""
+
+    __tablename__ = "edge"
+    __table_args__ = (
+        PrimaryKeyConstraint("event_id", "kind", "src", "dst"),
+        Index("edge_by_dst", "dst"),
+    )
+
+    event_id: int = _event()
+    kind: str = Field(sa_column=Column(Text, nullable=False))
+    src: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("photo.id", ondelete="CASCADE"), nullable=False)
+    )
+    dst: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("photo.id", ondelete="CASCADE"), nullable=False)
+    )
+    model: int = _model()
+    weight: float = Field(sa_column=Column(REAL, nullable=False))
+
+
+class Layout(SQLModel, table=True):
+    """A finished 3D layout of an event. `version` is the content hash of its point cloud blob."""
+
+    __tablename__ = "layout"
+    __table_args__ = (Index("layout_by_event", "event_id", "name", "id"),)
+
+    id: int = row_id()
+    event_id: int = _event()
+    name: str = Field(sa_column=Column(Text, nullable=False))
+    version: str = Field(sa_column=Column(Text, nullable=False))
+    model: int = _model()
+    count: int = Field(sa_column=Column(Integer, nullable=False))
+    bounds: list[float] = Field(sa_column=Column(ARRAY(REAL), nullable=False))
+    created_at: datetime = moment(required=True)
+
+
+class LayoutPoint(SQLModel, table=True):
+    __tablename__ = "layout_point"
+    __table_args__ = (PrimaryKeyConstraint("layout_id", "photo_id"),)
+
+    layout_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("layout.id", ondelete="CASCADE"), nullable=False)
+    )
+    photo_id: int = _photo()
+    x: float = Field(sa_column=Column(REAL, nullable=False))
+    y: float = Field(sa_column=Column(REAL, nullable=False))
+    z: float = Field(sa_column=Column(REAL, nullable=False))

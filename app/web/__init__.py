@@ -1,0 +1,1 @@
+"""The web: routes, pages, fragments, API, media and sockets. HTTP types stop here."""

@@ -1,0 +1,101 @@
+"""What pages and API set going alike: make an event, start an ingest, retry, decide on faces.
+
+Each commits with its audit entry first and nudges a worker afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Engine
+
+from app.core.errors import BadInput, ServiceDown
+from app.core.jobs import Job, JobQueue
+from app.core.runs import RunSummary
+from app.ingest.consent import set_faces
+from app.ingest.runs import retry_failures, run_summary, start_ingest
+from app.sources.open import AUTO, kind_names, recognise
+from app.storage import audit, gallery
+from app.storage.engine import session_scope
+from app.storage.events import create_event
+from app.storage.tables import Event
+from app.web.authorize import Principal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceDecision:
+    on: bool
+    purpose: str
+    policy: str
+    retention_days: int | None
+
+
+class Commands:
+    def __init__(self, engine: Engine, jobs: JobQueue) -> None:
+        self._engine = engine
+        self._jobs = jobs
+
+    def create_event(self, name: str, on: date | None, by: Principal) -> Event:
+        """A new event. Raises BadInput."""
+        with session_scope(self._engine) as session:
+            event = create_event(session, name, on=on)
+            audit.record(session, by.label, "create event", event.slug)
+        return event
+
+    def ingest(self, slug: str, source: str, kind: str, by: Principal) -> RunSummary:
+        """Start reading a source into an event. Raises UnknownEvent, BadInput."""
+        uri, kind = recognised(source, kind)
+        with session_scope(self._engine) as session:
+            event = gallery.event_by_slug(session, slug)
+            run = start_ingest(session, event, kind, uri)
+            summary = run_summary(session, run.id)
+            audit.record(session, by.label, "start ingest", f"{slug} run {run.id}")
+        self._nudge(Job.DISCOVER, run.id)
+        return summary
+
+    def retry(self, run_id: int, reason: str | None, by: Principal) -> RunSummary:
+        """Try a run's failures again, or those of one reason. Raises UnknownRun."""
+        with session_scope(self._engine) as session:
+            count = retry_failures(session, run_id, reason or None)
+            summary = run_summary(session, run_id)
+            audit.record(session, by.label, "retry failures", f"run {run_id}", f"{count} photos")
+        if count:
+            self._nudge(Job.RESUME, run_id)
+        return summary
+
+    def decide_faces(self, slug: str, decision: FaceDecision, by: Principal) -> None:
+        """Allow or forbid face recognition in an event. Raises UnknownEvent, BadInput."""
+        with session_scope(self._engine) as session:
+            event = gallery.event_by_slug(session, slug)
+            set_faces(
+                session,
+                event,
+                on=decision.on,
+                purpose=decision.purpose,
+                policy=decision.policy,
+                retention_days=decision.retention_days,
+                by=by.label,
+            )
+            action = "turn faces on" if decision.on else "turn faces off"
+            audit.record(session, by.label, action, slug)
+
+    def _nudge(self, job: Job, run_id: int) -> None:
+        try:
+            self._jobs.send(job, run_id)
+        except ServiceDown:
+            # The run is in PostgreSQL; the sweeper sends its message once Redis is back.
+            log.warning("run %d was stored, but no worker could be told yet", run_id)
+
+
+def recognised(source: str, kind: str) -> tuple[str, str]:
+    """(uri, kind) of what a person gave. Raises BadInput."""
+    if kind not in kind_names():
+        raise BadInput(
+            f"There is no kind of source “{kind}”.", cure=f"Known: {', '.join(kind_names())}."
+        )
+    found = recognise(source)[0]
+    return source.strip(), found if kind == AUTO else kind

@@ -1,0 +1,40 @@
+/** Every page: styles, htmx, dialogs and keys, and the event's head where there is one. */
+import "../styles/tokens.css";
+import "../styles/base.css";
+import "../styles/frame.css";
+import "../styles/controls.css";
+import "../styles/pages.css";
+import "htmx.org";
+import { readProblem } from "../state/api";
+import { bindEventHead } from "../ui/event-head";
+import { bindPage, showMoments } from "../ui/page";
+import { bindSourceHints } from "../ui/source-hint";
+import { bindThemeChoices } from "../ui/theme";
+import { toast } from "../ui/toasts";
+
+function bindHtmx(): void {
+  document.addEventListener("htmx:after:swap", () => showMoments());
+  document.addEventListener("htmx:response:error", (event) => {
+    const { ctx } = (event as CustomEvent).detail;
+    // what polls by itself must not pile up messages; the next poll tells the truth
+    if (ctx?.sourceEvent?.type === "every") return;
+    const body = new Response(ctx?.text ?? "", {
+      status: ctx?.response?.status ?? 500,
+      headers: ctx?.response?.headers ?? {},
+    });
+    void readProblem(body).then((problem) => {
+      toast([problem.detail || problem.title, problem.cure].filter(Boolean).join(" "), "bad");
+    });
+  });
+  document.addEventListener("htmx:error", (event) => {
+    const { ctx } = (event as CustomEvent).detail;
+    if (!ctx || ctx.sourceEvent?.type === "every") return;
+    toast("The server can't be reached. Nothing was changed; try again.", "bad");
+  });
+}
+
+bindPage();
+bindHtmx();
+bindThemeChoices();
+bindSourceHints();
+bindEventHead();

@@ -1,0 +1,5 @@
+import "./base";
+import "../styles/photo.css";
+import { bindPhoto } from "../ui/photo";
+
+bindPhoto();

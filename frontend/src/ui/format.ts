@@ -1,0 +1,47 @@
+/** Numbers, durations and moments as people read them. */
+const NUMBER = new Intl.NumberFormat("en-GB");
+const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const WALL_CLOCK = new Intl.DateTimeFormat("en-GB", {
+  weekday: "short",
+  day: "numeric",
+  month: "long",
+  year: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+});
+
+export function count(value: number, one: string, many: string): string {
+  return `${NUMBER.format(value)} ${value === 1 ? one : many}`;
+}
+
+export function whole(value: number): string {
+  return NUMBER.format(Math.round(value));
+}
+
+export function rate(perSecond: number): string {
+  return perSecond >= 10 ? NUMBER.format(Math.round(perSecond)) : perSecond.toFixed(1);
+}
+
+export function duration(seconds: number): string {
+  const rounded = Math.max(0, Math.round(seconds));
+  if (rounded < 60) return `${rounded} s`;
+  const minutes = Math.floor(rounded / 60);
+  if (minutes < 60) return `${minutes} min ${rounded % 60} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** "just now", "12 minutes ago", else the date and time. */
+export function moment(when: Date, now: Date): string {
+  const seconds = (now.getTime() - when.getTime()) / 1000;
+  if (seconds < 0 || seconds >= 86_400) return MOMENT.format(when);
+  if (seconds < 60) return "just now";
+  if (seconds < 3600) return `${count(Math.floor(seconds / 60), "minute", "minutes")} ago`;
+  return `${count(Math.floor(seconds / 3600), "hour", "hours")} ago`;
+}
+
+/** The time of capture as the camera's clock showed it, whatever zone the reader is in. */
+export function captureTime(takenAt: string): string {
+  const wallClock = takenAt.replace(/(Z|[+-]\d\d:?\d\d)$/, "");
+  const when = new Date(wallClock);
+  return Number.isNaN(when.getTime()) ? "" : WALL_CLOCK.format(when);
+}

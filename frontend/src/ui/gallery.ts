@@ -1,0 +1,151 @@
+/** The Photos tab: joins the feed, the search and the grid. */
+import { explain } from "../state/api";
+import { firstChange, PhotoFeed, type PhotoList, photoPages } from "../state/photos";
+import type { Progress } from "../state/progress";
+import { eventSearch, SearchController, type SearchState } from "../state/search";
+import { need } from "./dom";
+import { eventProgress } from "./event-head";
+import { captureTime, count, whole } from "./format";
+import { GalleryMemory } from "./gallery-memory";
+import { GalleryMessage } from "./gallery-message";
+import { PhotoGrid } from "./grid";
+import { bindSearchField } from "./search-field";
+
+const REFRESH_MS = 1_500;
+
+export class Gallery {
+  readonly #root: HTMLElement;
+  readonly #status = need("#gallery-status", HTMLElement);
+  readonly #density = need("#density", HTMLInputElement);
+  readonly #message = new GalleryMessage();
+  readonly #memory: GalleryMemory;
+  readonly #grid: PhotoGrid;
+  readonly #feed: PhotoFeed;
+  readonly #search: SearchController;
+  /** "search" while results are shown instead of the event. */
+  #mode: "all" | "search" = "all";
+  #refreshTimer: ReturnType<typeof setTimeout> | undefined;
+  #seenIndexed = -1;
+
+  constructor(root: HTMLElement) {
+    this.#root = root;
+    const event = root.dataset.event ?? "";
+    this.#memory = new GalleryMemory(event);
+    this.#density.value = `${this.#memory.density(Number(this.#density.value))}`;
+    this.#grid = new PhotoGrid(root, Number(this.#density.value));
+    this.#feed = new PhotoFeed(photoPages(root.dataset.apiUrl ?? ""));
+    this.#search = new SearchController(eventSearch(event));
+  }
+
+  start(): void {
+    this.#root.dataset.mode = Number(this.#root.dataset.total) > 0 ? "loading" : "ready";
+    this.#density.addEventListener("input", () => {
+      this.#grid.setTargetHeight(Number(this.#density.value));
+      this.#memory.keepDensity(Number(this.#density.value));
+    });
+    bindSearchField(this.#search, () => this.#grid.focus());
+    this.#message.onRetry(() => {
+      if (this.#search.query) this.#search.submit(this.#search.query);
+      else void this.#feed.refresh();
+    });
+    this.#feed.list.subscribe((now, before) => this.#listChanged(now, before));
+    this.#search.state.subscribe((state) => this.#searchChanged(state));
+    eventProgress()?.progress.subscribe((progress) => this.#progressed(progress));
+    addEventListener("scroll", () => this.#showTime(), { passive: true });
+    addEventListener("pagehide", () => this.#memory.leave(this.#grid.anchor()));
+    addEventListener("online", () => void this.#feed.refresh());
+    // results first where the address names a search; the event follows behind it
+    const query = need("#event-search", HTMLInputElement).value.trim();
+    if (query) this.#search.submit(query);
+    void this.#feed.refresh();
+  }
+
+  #listChanged(now: PhotoList, before: PhotoList): void {
+    if (now.total !== null) this.#showTotal(now.total);
+    if (this.#mode === "search") return;
+    this.#root.dataset.mode = now.total === null && !now.error ? "loading" : "ready";
+    const unchanged =
+      this.#grid.items === before.photos ? firstChange(before.photos, now.photos) : 0;
+    if (now.photos !== this.#grid.items) this.#grid.setItems(now.photos, unchanged);
+    this.#memory.restore(this.#grid, now.complete);
+    this.#message.showList(now);
+    this.#showListStatus(now);
+  }
+
+  #showListStatus(list: PhotoList): void {
+    if (list.error || list.total === null || list.photos.length === 0) {
+      this.#status.textContent = "";
+    } else if (!list.complete) {
+      const total = Math.max(list.total, list.photos.length);
+      this.#status.textContent = `${whole(list.photos.length)} of ${count(total, "photo", "photos")}`;
+    } else {
+      this.#showTime();
+    }
+  }
+
+  /** When the topmost photo in view was taken. */
+  #showTime(): void {
+    if (this.#mode === "search") return;
+    const takenAt = this.#grid.firstVisible()?.takenAt;
+    const time = takenAt ? captureTime(takenAt) : "";
+    if (this.#status.textContent !== time) this.#status.textContent = time;
+  }
+
+  #showTotal(total: number): void {
+    const counter = document.querySelector("[data-photo-count]");
+    if (counter) counter.textContent = count(total, "photo", "photos");
+  }
+
+  #searchChanged(state: SearchState): void {
+    if (state.kind === "idle") {
+      if (this.#mode === "all") return;
+      this.#mode = "all";
+      const list = this.#feed.list.get();
+      this.#grid.setItems(list.photos);
+      this.#message.showList(list);
+      this.#showListStatus(list);
+      return;
+    }
+    if (this.#mode === "all") this.#message.hide();
+    this.#mode = "search";
+    this.#root.dataset.mode = "ready";
+    this.#root.setAttribute("aria-busy", `${state.kind === "loading"}`);
+    this.#message.showSearch(state);
+    switch (state.kind) {
+      case "loading":
+        this.#status.textContent = `Searching for “${state.query}”`;
+        break;
+      case "results": {
+        const { answer } = state;
+        this.#grid.setItems(answer.items);
+        scrollTo({ top: 0, behavior: "instant" });
+        const found = count(answer.items.length, "result", "results");
+        this.#status.textContent = `${found} in ${answer.seconds.toFixed(2)} s, best first`;
+        break;
+      }
+      case "warming":
+        this.#status.textContent = "The search model is warming up";
+        this.#grid.setItems([]);
+        break;
+      default:
+        this.#status.textContent = "";
+        this.#grid.setItems([]);
+        if (state.kind === "failed") this.#status.textContent = explain(state.error);
+    }
+  }
+
+  #progressed(progress: Progress): void {
+    const { run } = progress;
+    if (!run) return;
+    const indexed = run.id * 1e9 + run.indexed;
+    if (indexed === this.#seenIndexed) return;
+    const first = this.#seenIndexed === -1;
+    this.#seenIndexed = indexed;
+    if (first && run.state === "done") return;
+    // at most one refresh a while, and one after the last message
+    this.#refreshTimer ??= setTimeout(() => {
+      this.#refreshTimer = undefined;
+      void this.#feed.refresh();
+    }, REFRESH_MS);
+  }
+}

@@ -1,0 +1,1 @@
+"""The processes that do the work: Dramatiq actors, the sweeper, and who keeps them alive."""

@@ -1,0 +1,74 @@
+"""The actors: each a few lines that hand an id to a room. Names are those of app/core/jobs.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+from app.core.errors import UnknownModel
+from app.core.jobs import JOB_QUEUE, Job
+from app.core.ports import TextEncoder
+from app.search.text import pack_vector
+from app.settings import lifeline_fd
+from workers.workshop import Workshop
+
+
+def register_ingest(broker: RedisBroker, workshop: Workshop) -> None:
+    """Actors of the ingest queue."""
+
+    @dramatiq.actor(broker=broker, **_named(Job.DISCOVER))
+    async def discover(run_id: int) -> None:
+        await (await workshop.discovery()).run(run_id)
+
+    @dramatiq.actor(broker=broker, **_named(Job.INGEST_CHUNK))
+    async def ingest_chunk(photo_ids: list[int]) -> None:
+        await (await workshop.pipeline()).run(photo_ids)
+
+    @dramatiq.actor(broker=broker, **_named(Job.INGEST_SUSPECTS))
+    async def ingest_suspects(photo_ids: list[int]) -> None:
+        await (await workshop.pipeline()).run_suspects(photo_ids)
+
+    @dramatiq.actor(broker=broker, **_named(Job.RESUME))
+    async def resume(run_id: int) -> None:
+        await (await workshop.pipeline()).resume(run_id)
+
+
+def register_query(broker: RedisBroker, encoder: Callable[[], TextEncoder]) -> None:
+    """Actors of the query queue. `encoder` gives the resident text encoder."""
+
+    @dramatiq.actor(broker=broker, store_results=True, **_named(Job.ENCODE_TEXT))
+    def encode_text(model_id: str, text: str) -> str:
+        resident = encoder()
+        if resident.info.id != model_id:
+            raise UnknownModel(model_id, [resident.info.id])
+        return pack_vector(resident.encode_texts([text])[0])
+
+
+def register_graph(broker: RedisBroker, environment: Mapping[str, str]) -> None:
+    """Actors of the graph queue. The work itself runs in a child process (SECURITY.md 5)."""
+
+    @dramatiq.actor(broker=broker, **_named(Job.BUILD_GRAPH))
+    def build_graph(run_id: int) -> None:
+        _in_child(environment, Job.BUILD_GRAPH, run_id)
+
+    @dramatiq.actor(broker=broker, **_named(Job.BUILD_LAYOUT))
+    def build_layout(run_id: int) -> None:
+        _in_child(environment, Job.BUILD_LAYOUT, run_id)
+
+
+def _named(job: Job) -> dict[str, str]:
+    return {"actor_name": job.value, "queue_name": JOB_QUEUE[job].value}
+
+
+def _in_child(environment: Mapping[str, str], job: Job, run_id: int) -> None:
+    lifeline = lifeline_fd(environment)
+    subprocess.run(
+        [sys.executable, "-m", "workers.job", job.value, str(run_id)],
+        env=dict(environment),
+        pass_fds=() if lifeline is None else (lifeline,),
+        check=True,
+    )

@@ -1,0 +1,165 @@
+"""Composition root of a worker process: broker, actors of its queues, sweeper, heartbeat."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from types import FrameType
+
+import dramatiq
+from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import Middleware
+from dramatiq.worker import Worker
+from sqlalchemy import Engine
+
+from app.core.errors import BadInput
+from app.core.jobs import Queue
+from app.core.ports import TextEncoder
+from app.embedded.lifeline import exit_with_parent
+from app.encoders import registry
+from app.settings import Settings
+from app.storage.blobs import BlobStore
+from app.storage.engine import make_engine
+from app.storage.progress import ProgressPublisher
+from app.storage.queue import RedisJobQueue, make_broker
+from workers import actors
+from workers.pulse import Pulse
+from workers.sweeper import Sweeper
+from workers.workshop import Workshop
+
+log = logging.getLogger(__name__)
+
+WORKER_TIMEOUT_MS = 20
+"""How long an idle consumer's back-off may grow: mean pickup 11 ms (SECURITY.md 4)."""
+
+THREADS = {Queue.INGEST: 3, Queue.QUERY: 4, Queue.GRAPH: 2}
+"""Messages at once. Ingest: one chunk fetches while one embeds and one stores."""
+
+
+def parse_queues(names: str) -> list[Queue]:
+    """`ingest,query` → queues. Raises BadInput."""
+    known = {queue.value: queue for queue in Queue}
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        raise BadInput(
+            f"There is no queue “{', '.join(unknown)}”.", cure=f"Queues: {', '.join(known)}."
+        )
+    return [known[name] for name in dict.fromkeys(wanted)]
+
+
+def run_worker(settings: Settings, queues: Sequence[Queue]) -> None:
+    """Work on these queues until SIGINT or SIGTERM, then finish what is in hand and return."""
+    exit_with_parent()
+    if not settings.database_url or not settings.redis_url:
+        raise BadInput(
+            "A worker needs the addresses of PostgreSQL and Redis.",
+            cure="Set DATABASE_URL and REDIS_URL, or use `clairvision up`, which starts both.",
+        )
+    engine = make_engine(settings.database_url, application=f"clairvision {'+'.join(queues)}")
+    broker = make_broker(settings.redis_url)
+    dramatiq.set_broker(broker)
+    jobs = RedisJobQueue(settings.redis_url, broker)
+    workshop = _register(settings, queues, broker, engine, jobs)
+    worker = Worker(
+        broker,
+        queues={queue.value for queue in queues},
+        worker_timeout=WORKER_TIMEOUT_MS,
+        worker_threads=sum(THREADS[queue] for queue in queues),
+    )
+    helpers: list[Pulse | Sweeper] = [Pulse(engine, [queue.value for queue in queues])]
+    if Queue.GRAPH in queues:
+        helpers.append(Sweeper(engine, jobs, settings.chunk_size))
+    worker.start()
+    for helper in helpers:
+        helper.start()
+    log.info("working on %s", ", ".join(queues))
+    if workshop is not None:
+        _in_loop(workshop.pipeline())
+    _wait_for_signal()
+    log.info("stopping: finishing what is in hand")
+    for helper in helpers:
+        helper.stop()
+    worker.stop(timeout=20_000)
+    engine.dispose()
+
+
+class _CloseWorkshop(Middleware):
+    """Closes the workshop after the last actor and before Dramatiq's event loop stops.
+
+    Dramatiq calls "after" hooks in reverse, so this must be added later than AsyncIO.
+    """
+
+    def __init__(self, workshop: Workshop) -> None:
+        self._workshop = workshop
+
+    def after_worker_shutdown(self, broker: object, worker: object) -> None:
+        _in_loop(self._workshop.close())
+
+
+def _register(
+    settings: Settings,
+    queues: Sequence[Queue],
+    broker: RedisBroker,
+    engine: Engine,
+    jobs: RedisJobQueue,
+) -> Workshop | None:
+    workshop = None
+    if Queue.INGEST in queues:
+        workshop = Workshop(
+            settings,
+            engine=engine,
+            jobs=jobs,
+            progress=ProgressPublisher(settings.redis_url or ""),
+            blobs=BlobStore.in_folder(settings.home / "blobs"),
+        )
+        actors.register_ingest(broker, workshop)
+        broker.add_middleware(_CloseWorkshop(workshop))
+    if Queue.QUERY in queues:
+        encoder = _resident_text_encoder(settings)
+        actors.register_query(broker, encoder)
+        # Warm at start, so that the first search isn't slow.
+        threading.Thread(target=encoder, name="warm-up", daemon=True).start()
+    if Queue.GRAPH in queues:
+        actors.register_graph(broker, {**os.environ, **settings.to_environment()})
+    return workshop
+
+
+def _resident_text_encoder(settings: Settings):  # type: ignore[no-untyped-def]
+    lock = threading.Lock()
+
+    @functools.cache
+    def load() -> TextEncoder:
+        encoder = registry.load_text_encoder(
+            settings.profile, settings.home / "models", settings.studio_model
+        )
+        encoder.encode_texts(["warm"])
+        return encoder
+
+    def resident() -> TextEncoder:
+        with lock:
+            return load()
+
+    return resident
+
+
+def _in_loop(coroutine):  # type: ignore[no-untyped-def]
+    loop = get_event_loop_thread()
+    return loop.run_coroutine(coroutine) if loop is not None else None
+
+
+def _wait_for_signal() -> None:
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    while not stopped.wait(1.0):
+        pass

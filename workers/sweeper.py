@@ -1,0 +1,69 @@
+"""The sweeper: brings back what fell out of the queue. Any number may run; one works at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from sqlalchemy import Engine, text
+
+from app.core.errors import ServiceDown
+from app.core.jobs import Job, Queue
+from app.ingest import ledger, runs
+from app.storage.engine import session_scope
+from app.storage.queue import RedisJobQueue
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 5.0
+_LOCK = 7_263_418_250_114_002
+
+
+def sweep_once(engine: Engine, jobs: RedisJobQueue, chunk_size: int) -> int:
+    """One round; returns the number of messages sent. Does nothing while another sweeper works."""
+    waiting, _ = jobs.lengths()[Queue.INGEST]
+    idle = waiting == 0 and jobs.in_flight(Queue.INGEST) == 0
+    with session_scope(engine) as session:
+        connection = session.connection()
+        mine = connection.execute(
+            text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}
+        ).scalar_one()
+        if not mine:
+            return 0
+        swept = ledger.sweep(session, queue_is_idle=idle)
+        to_send = runs.sweep_runs(session)
+    if swept.quarantined or swept.suspects:
+        log.warning(
+            "%d photos lost their worker, %d were quarantined",
+            len(swept.suspects),
+            swept.quarantined,
+        )
+    for job, run_id in to_send:
+        jobs.send(job, run_id)
+    chunks = [swept.due[i : i + chunk_size] for i in range(0, len(swept.due), chunk_size)]
+    for chunk in chunks:
+        jobs.send(Job.INGEST_CHUNK, chunk)
+    if swept.suspects:
+        jobs.send(Job.INGEST_SUSPECTS, swept.suspects)
+    return len(to_send) + len(chunks) + bool(swept.suspects)
+
+
+class Sweeper(threading.Thread):
+    """Sweeps every few seconds until stopped."""
+
+    def __init__(self, engine: Engine, jobs: RedisJobQueue, chunk_size: int) -> None:
+        super().__init__(name="sweeper", daemon=True)
+        self._engine, self._jobs, self._chunk_size = engine, jobs, chunk_size
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.wait(EVERY_SECONDS):
+            try:
+                sweep_once(self._engine, self._jobs, self._chunk_size)
+            except ServiceDown as error:
+                log.warning("sweeping waits: %s", error)
+            except Exception:
+                log.exception("a sweep failed; the next one tries again")
+
+    def stop(self) -> None:
+        self._stopped.set()
