@@ -21,7 +21,7 @@ IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c '$(IN_RANGE)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps
+PIP := $(PY) -m pip install -q -q --disable-pip-version-check --no-deps
 RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
 SELF_STAMP := $(VENV)/.self-installed
@@ -52,12 +52,12 @@ $(PY):
 
 $(RUN_STAMP): requirements.lock | $(PY)
 	@echo "Installing what ClairVision runs on (large: about 5 GB with the GPU libraries of torch)"
-	@$(PIP) --require-hashes -r requirements.lock
+	@$(PY) scripts/install_locked.py requirements.lock
 	@touch $@
 
 $(DEV_STAMP): requirements-dev.lock $(RUN_STAMP)
 	@echo "Installing the developers' tools"
-	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PY) scripts/install_locked.py requirements-dev.lock
 	@touch $@
 
 # setuptools is among the locked packages, so nothing is fetched for the build

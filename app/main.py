@@ -70,7 +70,7 @@ def create_app(
     client: redis.Redis = redis.Redis.from_url(redis_url, socket_timeout=2)
     queue: ObservedQueue = jobs or RedisJobQueue(redis_url)
     blobs = BlobStore.in_folder(settings.home / "blobs")
-    image_model, face_model = profile_models(settings.profile, settings.studio_model)
+    image_model, face_model = profile_models(settings.encoders)
     fetcher = Fetcher(
         AddressPolicy(settings.allowed_cidrs, settings.extra_ports),
         FetchLimits(max_bytes=settings.max_photo_bytes, concurrency=_FETCHES, attempts=2),

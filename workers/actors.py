@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import dramatiq
+from dramatiq.actor import ActorDecorator
 from dramatiq.brokers.redis import RedisBroker
 
 from app.core.errors import UnknownModel
@@ -20,19 +22,19 @@ from workers.workshop import Workshop
 def register_ingest(broker: RedisBroker, workshop: Workshop) -> None:
     """Actors of the ingest queue."""
 
-    @dramatiq.actor(broker=broker, **_named(Job.DISCOVER))
+    @_actor(broker, Job.DISCOVER)
     async def discover(run_id: int) -> None:
         await (await workshop.discovery()).run(run_id)
 
-    @dramatiq.actor(broker=broker, **_named(Job.INGEST_CHUNK))
+    @_actor(broker, Job.INGEST_CHUNK)
     async def ingest_chunk(photo_ids: list[int]) -> None:
         await (await workshop.pipeline()).run(photo_ids)
 
-    @dramatiq.actor(broker=broker, **_named(Job.INGEST_SUSPECTS))
+    @_actor(broker, Job.INGEST_SUSPECTS)
     async def ingest_suspects(photo_ids: list[int]) -> None:
         await (await workshop.pipeline()).run_suspects(photo_ids)
 
-    @dramatiq.actor(broker=broker, **_named(Job.RESUME))
+    @_actor(broker, Job.RESUME)
     async def resume(run_id: int) -> None:
         await (await workshop.pipeline()).resume(run_id)
 
@@ -40,7 +42,7 @@ def register_ingest(broker: RedisBroker, workshop: Workshop) -> None:
 def register_query(broker: RedisBroker, encoder: Callable[[], TextEncoder]) -> None:
     """Actors of the query queue. `encoder` gives the resident text encoder."""
 
-    @dramatiq.actor(broker=broker, store_results=True, **_named(Job.ENCODE_TEXT))
+    @_actor(broker, Job.ENCODE_TEXT, store_results=True)
     def encode_text(model_id: str, text: str) -> str:
         resident = encoder()
         if resident.info.id != model_id:
@@ -51,17 +53,19 @@ def register_query(broker: RedisBroker, encoder: Callable[[], TextEncoder]) -> N
 def register_graph(broker: RedisBroker, environment: Mapping[str, str]) -> None:
     """Actors of the graph queue. The work itself runs in a child process (SECURITY.md 5)."""
 
-    @dramatiq.actor(broker=broker, **_named(Job.BUILD_GRAPH))
+    @_actor(broker, Job.BUILD_GRAPH)
     def build_graph(run_id: int) -> None:
         _in_child(environment, Job.BUILD_GRAPH, run_id)
 
-    @dramatiq.actor(broker=broker, **_named(Job.BUILD_LAYOUT))
+    @_actor(broker, Job.BUILD_LAYOUT)
     def build_layout(run_id: int) -> None:
         _in_child(environment, Job.BUILD_LAYOUT, run_id)
 
 
-def _named(job: Job) -> dict[str, str]:
-    return {"actor_name": job.value, "queue_name": JOB_QUEUE[job].value}
+def _actor(broker: RedisBroker, job: Job, **options: Any) -> ActorDecorator:
+    return dramatiq.actor(
+        broker=broker, actor_name=job.value, queue_name=JOB_QUEUE[job].value, **options
+    )
 
 
 def _in_child(environment: Mapping[str, str], job: Job, run_id: int) -> None:

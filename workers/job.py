@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def run_job(settings: Settings, engine: Engine, job: Job, run_id: int) -> None:
     """Carry the job out and send the next one on its way."""
     assert settings.redis_url  # noqa: S101 - the supervisor always hands it on
-    image_model, _ = profile_models(settings.profile, settings.studio_model)
+    image_model, _ = profile_models(settings.encoders)
     progress = ProgressPublisher(settings.redis_url)
     jobs = RedisJobQueue(settings.redis_url)
     if job is Job.BUILD_GRAPH:

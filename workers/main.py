@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from types import FrameType
 
 import dramatiq
@@ -121,7 +120,7 @@ def _register(
         actors.register_ingest(broker, workshop)
         broker.add_middleware(_CloseWorkshop(workshop))
     if Queue.QUERY in queues:
-        encoder = _resident_text_encoder(settings)
+        encoder = _ResidentEncoder(settings)
         actors.register_query(broker, encoder)
         # Warm at start, so that the first search isn't slow.
         threading.Thread(target=encoder, name="warm-up", daemon=True).start()
@@ -130,27 +129,29 @@ def _register(
     return workshop
 
 
-def _resident_text_encoder(settings: Settings):  # type: ignore[no-untyped-def]
-    lock = threading.Lock()
+class _ResidentEncoder:
+    """The text encoder of this process, loaded and warmed by whoever asks first."""
 
-    @functools.cache
-    def load() -> TextEncoder:
-        encoder = registry.load_text_encoder(
-            settings.profile, settings.home / "models", settings.studio_model
-        )
-        encoder.encode_texts(["warm"])
-        return encoder
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._encoder: TextEncoder | None = None
 
-    def resident() -> TextEncoder:
-        with lock:
-            return load()
+    def __call__(self) -> TextEncoder:
+        with self._lock:
+            if self._encoder is None:
+                settings = self._settings
+                encoder = registry.load_text_encoder(settings.encoders, settings.home / "models")
+                encoder.encode_texts(["warm"])
+                self._encoder = encoder
+                log.info("ready: text encoder loaded")
+        return self._encoder
 
-    return resident
 
-
-def _in_loop(coroutine):  # type: ignore[no-untyped-def]
+def _in_loop(coroutine: Awaitable[object]) -> None:
     loop = get_event_loop_thread()
-    return loop.run_coroutine(coroutine) if loop is not None else None
+    if loop is not None:
+        loop.run_coroutine(coroutine)
 
 
 def _wait_for_signal() -> None:

@@ -55,7 +55,7 @@ class Workshop:
         """Needs no encoder, so that a new source is read while the models still load."""
         settings = self._settings
         fetcher = await self._open_fetcher()
-        image_model, _ = registry.profile_models(settings.profile, settings.studio_model)
+        image_model, _ = registry.profile_models(settings.encoders)
 
         def number() -> int:
             with session_scope(self._engine) as session:
@@ -100,12 +100,8 @@ class Workshop:
         settings = self._settings
         decoder = await self._stack.enter_async_context(DecodePool(settings.decode_children))
         models = settings.home / "models"
-        images = await asyncio.to_thread(
-            registry.load_image_encoder, settings.profile, models, settings.studio_model
-        )
-        faces = await asyncio.to_thread(
-            registry.load_face_encoder, settings.profile, models, settings.studio_model
-        )
+        images = await asyncio.to_thread(registry.load_image_encoder, settings.encoders, models)
+        faces = await asyncio.to_thread(registry.load_face_encoder, settings.encoders, models)
 
         def numbers() -> tuple[int, int]:
             with session_scope(self._engine) as session:
@@ -123,7 +119,7 @@ class Workshop:
             blobs=self._blobs,
             open_source=open_source,
             decoder=decoder,
-            spec=DecodeSpec(max_megapixels=settings.max_megapixels),
+            spec=DecodeSpec(max_pixels=settings.max_megapixels * 1_000_000),
             images=images,
             faces=faces,
             image_model=image_model,

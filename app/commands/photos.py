@@ -213,7 +213,7 @@ def search(
 def find_photos(connected: Connected, event: str, text: str, limit: int) -> list[dict[str, Any]]:
     """Hits as `search --json` prints them."""
     settings = connected.settings
-    image_model, _ = profile_models(settings.profile, settings.studio_model)
+    image_model, _ = profile_models(settings.encoders)
     cache = RedisCache(connected.redis_url)
     with session_scope(connected.engine) as session:
         found = get_event(session, event)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
+import uvicorn
 
 from app.commands.common import Home, Profile, command, out, say
 from app.core.errors import AlreadyRunning, BadInput
@@ -163,9 +164,18 @@ def web(home: Home = None, host: Host = None, port: Port = None) -> None:
     exit_with_parent()
     check_port(settings.host, settings.port)
     set_up_logging(settings.log_level)
-    from app.main import serve  # noqa: PLC0415 - only this process needs the web room
+    from app.main import create_app  # noqa: PLC0415 - only this process needs the web room
 
-    serve(settings)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,  # app/web/access_log.py writes one without secrets
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        ws_max_size=64 * 1024,
+    )
 
 
 @command

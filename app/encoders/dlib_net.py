@@ -124,9 +124,7 @@ class _Graph:
     def block(self, x: str, inputs: int, filters: int, *, extent: int, halve: bool) -> int:
         """`ares` or `ares_down` over `x`; its output is the last node. Returns its extent."""
         stride = 2 if halve else 1
-        y = self.node(
-            "Relu", self.convolution(x, inputs, filters, size=3, stride=stride)
-        )
+        y = self.node("Relu", self.convolution(x, inputs, filters, size=3, stride=stride))
         y = self.convolution(y, filters, filters, size=3, stride=1)
         if halve:
             ours, extent = (extent - 3) // 2 + 1, extent // 2

@@ -18,9 +18,7 @@ def smallest_face(picture: Pixels) -> float:
     return max(_SMALLEST, _SMALLEST_SHARE * max(picture.shape[:2]))
 
 
-def detected(
-    picture: Pixels, found: Found, vectors: NDArray[np.float32]
-) -> list[DetectedFace]:
+def detected(picture: Pixels, found: Found, vectors: NDArray[np.float32]) -> list[DetectedFace]:
     """Pixels to fractions: n faces and their vectors (n, d) as the contract wants them."""
     size = np.array(picture.shape[1::-1], np.float32)
     boxes = np.clip(found.boxes / np.tile(size, 2), 0, 1)

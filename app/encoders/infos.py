@@ -28,5 +28,16 @@ FACENET = ModelInfo(
     dim=512,
     licence="MIT; trained on VGGFace2 (research use)",
     source="facenet-pytorch 20180402-114759-vggface2",
-    settings={"distance": "euclidean on unit vectors", "same_person": "0.9", "cluster_cut": "0.85"},
+    # Schroff et al., 2015: squared distance 1.242 on LFW; to be measured with these weights
+    settings={"distance": "euclidean", "same_person": "1.1", "cluster_cut": "1.0"},
 )
+
+
+def open_clip(model: str, tag: str, dim: int) -> ModelInfo:
+    return ModelInfo(
+        id=f"open_clip/{model}/{tag}",
+        kind=VectorKind.IMAGE,
+        dim=dim,
+        licence="see the checkpoint's own card",
+        source=f"open_clip {model}, pretrained {tag}",
+    )

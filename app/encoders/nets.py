@@ -39,7 +39,14 @@ POCKET_FACE = (*MTCNN, "dlib-face")
 def location(name: str, models_dir: Path) -> Path:
     """Where a net is, or will be. Keyed by the version of the package that carries its weights."""
     package, suffix = _SOURCES[name]
-    return models_dir.resolve() / "pocket" / f"{name}-{packages.version(package)}-r{RECIPE}.{suffix}"
+    return (
+        models_dir.resolve() / "pocket" / f"{name}-{packages.version(package)}-r{RECIPE}.{suffix}"
+    )
+
+
+def package(name: str) -> str:
+    """The installed package that carries a net's weights."""
+    return _SOURCES[name][0]
 
 
 def ensure(names: tuple[str, ...], models_dir: Path) -> dict[str, Path]:

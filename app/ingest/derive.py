@@ -62,7 +62,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 # Pictures of more pixels than this are reduced in bands, so that no second full copy is made.
-_BAND_PIXELS = 8_000_000
+_BAND_PIXELS = 2_000_000
 _NEXT_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
 _DAMAGE = (
     OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, ArithmeticError,
@@ -170,26 +170,27 @@ def fit(size: tuple[int, int], max_px: int) -> tuple[int, int]:
 
 
 def _scaled(image: Image.Image, target: tuple[int, int]) -> Image.Image:
+    box: tuple[float, float, float, float] | None = None
     factor = min(image.width // target[0], image.height // target[1]) // 2
-    if factor > 1 and image.width * image.height > _BAND_PIXELS:
+    # The grey scale of these two depends on the whole picture.
+    if factor > 1 and image.width * image.height > _BAND_PIXELS and image.mode not in {"I", "F"}:
+        # Without the box, a last row or column that is only partly filled would shift the picture.
+        box = (0, 0, image.width / factor, image.height / factor)
         image = _reduced_in_bands(image, factor)
     image = _plain(image)
     if image.size == target:
         return image
-    return image.resize(target, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return image.resize(target, Image.Resampling.LANCZOS, box=box, reducing_gap=2.0)
 
 
 def _reduced_in_bands(image: Image.Image, factor: int) -> Image.Image:
-    if image.mode in {"I", "F"}:
-        return image  # its grey scale depends on the whole picture
-    width = -(-image.width // factor)
     result: Image.Image | None = None
     rows = max(1, _BAND_PIXELS // image.width // factor) * factor
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))
         band = _plain(band).reduce(factor)
         if result is None:
-            result = Image.new(band.mode, (width, -(-image.height // factor)))
+            result = Image.new(band.mode, (band.width, -(-image.height // factor)))
         result.paste(band, (0, top // factor))
     return image if result is None else result
 
@@ -210,13 +211,13 @@ def _plain(image: Image.Image) -> Image.Image:
 
 def _deep_grey(image: Image.Image) -> Image.Image:
     """Deep grey by the range that its values fill: 0..1, 0..255, 0..65535 or their own span."""
-    values = np.asarray(image, dtype=np.float32)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
     if image.mode.startswith("I;16"):
         low, high = 0.0, 65535.0
     elif low >= 0 and high <= 65535:
         low, high = 0.0, next(top for top in (1.0, 255.0, 65535.0) if high <= top)
-    scaled = np.nan_to_num((values - low) * (255.0 / max(high - low, 1e-12)))
+    scaled = (values - low) * (255.0 / max(high - low, 1e-12))
     return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
 
 

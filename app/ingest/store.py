@@ -110,7 +110,7 @@ def _row(photo: FinishedPhoto, faces_allowed: bool) -> dict[str, object]:
         "id": photo.claim.photo_id,
         "version": photo.version,
         "size": photo.size,
-        "sha256": decoded.sha256,
+        "sha256": bytes.fromhex(decoded.sha256),
         "phash": phash,
         "format": decoded.format,
         "width": decoded.width,

@@ -23,7 +23,7 @@ def colour_groups(vectors: Vectors) -> NDArray[np.uint16]:
         return np.zeros(n, np.uint16)
     rows = np.ascontiguousarray(vectors, np.float32)
     kmeans = faiss.Kmeans(
-        rows.shape[1], k, niter=20, seed=1234, spherical=True, min_points_per_centroid=1
+        rows.shape[1], k, niter=20, nredo=5, seed=1234, spherical=True, min_points_per_centroid=1
     )
     kmeans.train(rows)
     _, assigned = kmeans.index.search(rows, 1)

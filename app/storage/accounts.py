@@ -206,10 +206,11 @@ def find_session(session: Session, secret_hash: bytes) -> SignedIn | None:
     if row is None:
         return None
     found, name = row
-    extended = _now() - found.seen_at > _TOUCH_EVERY
+    now = _now()
+    extended = now - found.seen_at > _TOUCH_EVERY
     if extended:
-        found.seen_at = _now()
-        found.expires_at = _now() + timedelta(days=SESSION_DAYS)
+        found.seen_at = now
+        found.expires_at = now + timedelta(days=SESSION_DAYS)
         session.add(found)
     return SignedIn(found.owner_id, name, found.secret_hash, found.csrf, extended)
 

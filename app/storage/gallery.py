@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Text, cast, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, func, select
 
@@ -91,7 +92,7 @@ def event_counts(session: Session, event_ids: Sequence[int]) -> dict[int, EventC
     states = dict(
         session.exec(
             select(Run.event_id, Run.state)
-            .distinct(col(Run.event_id))
+            .ext(distinct_on(col(Run.event_id)))
             .where(col(Run.event_id).in_(ids), Run.kind == RunKind.INGEST)
             .order_by(
                 col(Run.event_id),

@@ -38,7 +38,7 @@ def make_broker(redis_url: str, *middleware: Middleware) -> RedisBroker:
     Dramatiq's own Retries is left out on purpose: PostgreSQL decides what is tried again and when
     (SECURITY.md 1–3), so a failed message is simply gone and the sweeper nudges the row.
     """
-    broker = RedisBroker(
+    broker = RedisBroker(  # type: ignore[no-untyped-call]
         url=redis_url,
         middleware=[
             AgeLimit(),
@@ -46,7 +46,7 @@ def make_broker(redis_url: str, *middleware: Middleware) -> RedisBroker:
             CurrentMessage(),
             ShutdownNotifications(notify_shutdown=True),
             TimeLimit(time_limit=3_600_000),
-            Results(backend=RedisBackend(url=redis_url)),
+            Results(backend=RedisBackend(url=redis_url)),  # type: ignore[no-untyped-call]
             *middleware,
         ],
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
@@ -100,8 +100,8 @@ class RedisJobQueue:
         try:
             return {
                 queue.value: (
-                    int(self._client.llen(f"dramatiq:{queue}")),  # type: ignore[arg-type]
-                    int(self._client.llen(f"dramatiq:{queue}.DQ")),  # type: ignore[arg-type]
+                    int(self._client.llen(f"dramatiq:{queue}")),
+                    int(self._client.llen(f"dramatiq:{queue}.DQ")),
                 )
                 for queue in Queue
             }
@@ -112,7 +112,7 @@ class RedisJobQueue:
         """Messages of a queue that workers hold and have not acknowledged."""
         try:
             keys = self._client.scan_iter(f"dramatiq:__acks__.*.{queue}")
-            return sum(int(self._client.scard(key)) for key in keys)  # type: ignore[arg-type]
+            return sum(int(self._client.scard(key)) for key in keys)
         except RedisError as error:
             raise ServiceDown("Redis can't be reached.") from error
 

@@ -253,7 +253,7 @@ class Photo(SQLModel, table=True):
         default=None,
         sa_column=Column(
             DateTime(timezone=False),
-            Computed("coalesce(taken_at, 'infinity'::timestamp)", persisted=True),
+            Computed("coalesce(taken_at, '9999-12-31'::timestamp)", persisted=True),
         ),
     )
     camera: str | None = Field(default=None, sa_column=Column(Text))

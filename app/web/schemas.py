@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date as Date
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -18,7 +19,7 @@ class Input(BaseModel):
 
 class NewEvent(Input):
     name: Line
-    date: date | None = None
+    date: Date | None = None
 
 
 class NewRun(Input):
@@ -33,7 +34,7 @@ class Retry(Input):
 class EventBody(BaseModel):
     slug: str
     name: str
-    date: date | None
+    date: Date | None
     photos: int
     faces: int
     failed: int

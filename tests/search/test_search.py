@@ -7,7 +7,7 @@ from app.search.similar import similar_photos
 from app.search.text import pack_vector, search_text, unpack_vector
 from app.storage.cache import RedisCache
 from app.storage.engine import session_scope
-from app.storage.events import get_event
+from app.storage.events import create_event, get_event
 from app.storage.tables import Photo
 from tests.factories import IMAGE_MODEL, RecordedJobs, index_photos, make_photos
 
@@ -53,12 +53,11 @@ def test_unusable_queries_say_so(engine, cache, query):
 
 
 def test_nothing_indexed_is_no_error_and_asks_nobody(engine, cache):
-    make_photos(engine, 1)
     jobs = RecordedJobs()
     with session_scope(engine) as session:
-        assert search_text(
-            session, jobs, cache, IMAGE_MODEL, [get_event(session, "party")], "dog", 5
-        ) == []
+        event = create_event(session, "Party")
+        assert search_text(session, jobs, cache, IMAGE_MODEL, [event], "dog", 5) == []
+    assert jobs.asked == []
 
 
 def test_similar_photos_leave_the_photo_itself_out(engine):

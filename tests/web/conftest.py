@@ -81,7 +81,7 @@ def static(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def image_model() -> ModelInfo:
-    return profile_models("pocket", "")[0]
+    return profile_models("pocket")[0]
 
 
 @pytest.fixture

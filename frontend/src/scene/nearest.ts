@@ -101,6 +101,36 @@ export function pickPoint(
   return covering >= 0 ? covering : near;
 }
 
+export interface Frame {
+  centre: readonly [number, number, number];
+  /** Unit vectors of the camera: to the right, up, and from the centre to the camera. */
+  right: readonly [number, number, number];
+  up: readonly [number, number, number];
+  back: readonly [number, number, number];
+  /** Half of the view's width and height at distance one. */
+  halfWidth: number;
+  halfHeight: number;
+}
+
+/** How far from the centre the camera must be to see 98 % of the points. */
+export function fitDistance(positions: Float32Array, frame: Frame): number {
+  const { centre, right, up, back, halfWidth, halfHeight } = frame;
+  const count = positions.length / 3;
+  if (count === 0) return 1;
+  const distances = new Float32Array(count);
+  for (let index = 0; index < count; index += 1) {
+    const x = (positions[index * 3] ?? 0) - centre[0];
+    const y = (positions[index * 3 + 1] ?? 0) - centre[1];
+    const z = (positions[index * 3 + 2] ?? 0) - centre[2];
+    const along = (axis: readonly [number, number, number]): number =>
+      x * axis[0] + y * axis[1] + z * axis[2];
+    const needed = Math.max(Math.abs(along(right)) / halfWidth, Math.abs(along(up)) / halfHeight);
+    distances[index] = needed + along(back);
+  }
+  distances.sort();
+  return distances[Math.floor((count - 1) * 0.98)] ?? 1;
+}
+
 /** Middle of the cloud and the radius around it that holds 98 % of its points. */
 export function extent(positions: Float32Array): {
   centre: [number, number, number];

@@ -13,6 +13,7 @@ import type { Cloud } from "../cloud/decode";
 import { Flight, type Pose } from "./flight";
 import {
   extent,
+  fitDistance,
   nearestInSpace,
   type Projected,
   pickPoint,
@@ -24,6 +25,8 @@ import { CloudPoints, POINT_LIMITS } from "./points";
 const FIELD_OF_VIEW = 50;
 const MAX_DEVICE_RATIO = 2;
 const PICK_SLACK_PX = 8;
+/** Share of the picture that the cloud fills at home. */
+const HOME_FILL = 0.84;
 /** Towards the camera from the middle of the cloud, at home. */
 const HOME_DIRECTION = new Vector3(0.3, 0.25, 1).normalize();
 
@@ -142,8 +145,18 @@ export class SpaceScene {
   }
 
   home(jump = this.#jump): void {
-    const half = Math.tan((FIELD_OF_VIEW * Math.PI) / 360);
-    const distance = (this.#radius * 1.12) / (half * Math.min(1, this.#camera.aspect));
+    const half = Math.tan((FIELD_OF_VIEW * Math.PI) / 360) * HOME_FILL;
+    const right = new Vector3(0, 1, 0).cross(HOME_DIRECTION).normalize();
+    const up = HOME_DIRECTION.clone().cross(right);
+    const fitted = fitDistance(this.#cloud?.positions ?? new Float32Array(), {
+      centre: this.#centre.toArray(),
+      right: right.toArray(),
+      up: up.toArray(),
+      back: HOME_DIRECTION.toArray(),
+      halfWidth: half * this.#camera.aspect,
+      halfHeight: half,
+    });
+    const distance = Math.max(fitted, this.#radius * 0.5);
     const position = this.#centre.clone().addScaledVector(HOME_DIRECTION, distance);
     this.#fly({ position, target: this.#centre.clone() }, jump);
   }

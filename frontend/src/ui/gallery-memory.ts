@@ -1,7 +1,10 @@
 /** What the gallery remembers: the size of the photos, and the place one comes back to. */
 import type { Anchor, PhotoGrid } from "./grid";
 
-const DENSITY_KEY = "clair:density";
+/** A phone and a desktop are two tastes. */
+function densityKey(): string {
+  return innerWidth < 720 ? "clair:density-narrow" : "clair:density";
+}
 
 interface Place {
   anchor: Anchor | null;
@@ -45,12 +48,13 @@ export class GalleryMemory {
     }
   }
 
-  density(usual: number): number {
-    return Number(attempt(() => localStorage.getItem(DENSITY_KEY))) || usual;
+  density(): number {
+    const kept = Number(attempt(() => localStorage.getItem(densityKey())));
+    return kept || (innerWidth < 720 ? 120 : 200);
   }
 
   keepDensity(height: number): void {
-    attempt(() => localStorage.setItem(DENSITY_KEY, `${height}`));
+    attempt(() => localStorage.setItem(densityKey(), `${height}`));
   }
 
   leave(anchor: Anchor | null): void {

@@ -31,7 +31,7 @@ export class Gallery {
     this.#root = root;
     const event = root.dataset.event ?? "";
     this.#memory = new GalleryMemory(event);
-    this.#density.value = `${this.#memory.density(Number(this.#density.value))}`;
+    this.#density.value = `${this.#memory.density()}`;
     this.#grid = new PhotoGrid(root, Number(this.#density.value));
     this.#feed = new PhotoFeed(photoPages(root.dataset.apiUrl ?? ""));
     this.#search = new SearchController(eventSearch(event));

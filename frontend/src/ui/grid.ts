@@ -139,9 +139,11 @@ export class PhotoGrid {
     this.#container.style.height = `${Math.ceil(this.#geometry.height)}px`;
     if (this.#items.length > 0) {
       this.#container.setAttribute("role", "grid");
+      this.#container.setAttribute("aria-label", this.#container.dataset.label ?? "");
       this.#container.setAttribute("aria-rowcount", `${this.#geometry.rows.length}`);
     } else {
       this.#container.removeAttribute("role");
+      this.#container.removeAttribute("aria-label");
       this.#container.removeAttribute("aria-rowcount");
     }
   }

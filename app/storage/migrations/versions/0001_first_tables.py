@@ -184,7 +184,7 @@ CREATE TABLE photo (
     taken_at TIMESTAMP WITHOUT TIME ZONE,
     taken_offset SMALLINT,
     taken_key TIMESTAMP WITHOUT TIME ZONE
-        GENERATED ALWAYS AS (coalesce(taken_at, 'infinity'::timestamp)) STORED,
+        GENERATED ALWAYS AS (coalesce(taken_at, '9999-12-31'::timestamp)) STORED,
     camera TEXT,
     lens TEXT,
     exposure_time REAL,

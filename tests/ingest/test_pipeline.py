@@ -1,0 +1,341 @@
+"""A chunk's whole way, with the real fetcher, decoder, PostgreSQL and Redis.
+
+Only the encoders are stand-ins, because these tests are about the way, not the models: they turn
+pixels into vectors by arithmetic. tests/workers runs the same way with the real models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tempfile
+import threading
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy import text
+
+from app.core.errors import ServiceDown
+from app.core.faces import DetectedFace
+from app.core.jobs import Job
+from app.core.vectors import normalised
+from app.ingest import runs
+from app.ingest.consent import set_faces
+from app.ingest.decode import DecodePool, DecodeSpec
+from app.ingest.discovery import Discovery
+from app.ingest.pipeline import Pipeline
+from app.sources.addresses import AddressPolicy
+from app.sources.http import Fetcher, FetchLimits
+from app.sources.open import source_for
+from app.storage.blobs import BlobStore
+from app.storage.engine import session_scope
+from app.storage.events import create_event, get_event
+from app.storage.progress import ProgressPublisher
+from app.storage.vectors import event_vectors, model_number
+from tests.factories import FACE_MODEL, IMAGE_MODEL, RecordedJobs
+from tests.origin import LOOPBACK, Answer, Origin
+
+
+class ArithmeticImages:
+    info = IMAGE_MODEL
+
+    def encode_images(self, images):
+        return normalised(np.stack([np.resize(im.mean(axis=(0, 1)), 8) + 1 for im in images]))
+
+
+class OneFaceEach:
+    info = FACE_MODEL
+
+    def detect(self, images):
+        landmarks = np.full((5, 2), 0.5, np.float32)
+        vector = np.ones(4, np.float32)
+        return [[DetectedFace((0.1, 0.2, 0.5, 0.6), landmarks, 0.99, vector)] for _ in images]
+
+
+def jpeg(colour, size=(300, 200), taken="2026:06:20 14:00:00") -> bytes:
+    image = Image.new("RGB", size, colour)
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = taken
+    data = io.BytesIO()
+    image.save(data, "JPEG", exif=exif)
+    return data.getvalue()
+
+
+@pytest.fixture
+def bench(engine, redis_url, tmp_path):
+    """Runs an ingest to its end, feeding every sent job back in, as workers do."""
+    return Bench(engine, redis_url, tmp_path / "home")
+
+
+class Bench:
+    def __init__(self, engine, redis_url, home: Path) -> None:
+        self.engine, self.redis_url, self.home = engine, redis_url, home
+        self.blobs = BlobStore.in_folder(home / "blobs")
+        self.jobs = RecordedJobs()
+        self.images = ArithmeticImages()
+        with session_scope(engine) as session:
+            self.image_model = model_number(session, IMAGE_MODEL)
+            self.face_model = model_number(session, FACE_MODEL)
+
+    def start(self, url: str, *, faces: bool = False) -> int:
+        with session_scope(self.engine) as session:
+            try:
+                event = get_event(session, "party")
+            except Exception:
+                event = create_event(session, "Party")
+            if faces:
+                set_faces(session, event, on=True, purpose="test", by="test")
+            return runs.start_ingest(session, event, "list", url).id
+
+    def ingest(self, url: str, *, faces: bool = False, times: int = 1):
+        run_id = self.start(url, faces=faces)
+        self.jobs.sent = [(Job.DISCOVER, run_id)] * times
+        asyncio.run(self.drain(times))
+        with session_scope(self.engine) as session:
+            return runs.run_summary(session, run_id)
+
+    async def drain(self, times: int) -> None:
+        limits = FetchLimits(max_bytes=5_000_000, attempts=1)
+        progress = ProgressPublisher(self.redis_url)
+        async with Fetcher(AddressPolicy(LOOPBACK), limits) as fetcher, DecodePool(2) as decoder:
+            open_source = partial(_open, fetcher)
+            common = {
+                "engine": self.engine, "jobs": self.jobs, "progress": progress,
+                "open_source": open_source, "chunk_size": 4,
+            }
+            discovery = Discovery(model=self.image_model, **common)
+            pipeline = Pipeline(
+                blobs=self.blobs, decoder=decoder, spec=DecodeSpec(max_pixels=4_000_000),
+                images=self.images, faces=OneFaceEach(), image_model=self.image_model,
+                face_model=self.face_model, max_photo_bytes=5_000_000, **common,
+            )
+            while self.jobs.sent:
+                batch, self.jobs.sent = self.jobs.sent, []
+                work = []
+                for job, argument in batch:
+                    if job is Job.DISCOVER:
+                        work += [discovery.run(argument)]
+                    elif job is Job.INGEST_CHUNK:
+                        self._make_due()
+                        work += [pipeline.run(argument) for _ in range(times)]
+                await asyncio.gather(*work)
+
+    def _make_due(self) -> None:
+        with session_scope(self.engine) as session:
+            session.connection().execute(
+                text("UPDATE photo SET retry_at = now() WHERE state = 'retry'")
+            )
+
+    def rows(self, sql: str):
+        with self.engine.connect() as connection:
+            return connection.execute(text(sql)).all()
+
+
+def _open(fetcher, kind, uri):
+    return source_for(kind, uri, fetcher=fetcher)
+
+
+def answers(photos: dict[str, bytes | Answer]) -> dict[str, Answer]:
+    listed = "\n".join(photos)
+    found = {name: a if isinstance(a, Answer) else Answer(a) for name, a in photos.items()}
+    return found | {"/list.txt": Answer(listed.encode())}
+
+
+COLOURS = [(30 * n, 200 - 20 * n, 10 * n) for n in range(8)]
+
+
+def test_photos_arrive_with_everything_that_is_derived(bench):
+    photos = {f"/{n}.jpg": jpeg(c) for n, c in enumerate(COLOURS)}
+    with Origin(answers(photos)) as origin:
+        summary = bench.ingest(origin.url("/list.txt"))
+    assert (summary.state, summary.discovered, summary.indexed) == ("done", 8, 8)
+    assert summary.fetched == 8
+    assert summary.bytes == sum(map(len, photos.values()))
+    rows = bench.rows("SELECT width, height, taken_at, format, thumb, sha256, phash, sharpness"
+                      " FROM photo")
+    assert len(rows) == 8
+    for width, height, taken_at, kind, thumb, sha256, phash, sharpness in rows:
+        assert (width, height, kind) == (300, 200, "JPEG")
+        assert taken_at.isoformat() == "2026-06-20T14:00:00"
+        assert len(bytes(sha256)) == 32
+        assert phash is not None
+        assert sharpness >= 0
+        thumbnail = Image.open(io.BytesIO(bench.blobs.get(f"thumb/{thumb[:2]}/{thumb}.webp")))
+        assert thumbnail.size == (300, 200)  # smaller than 360 px: not blown up
+        assert not thumbnail.getexif()
+    with session_scope(bench.engine) as session:
+        ids, vectors = event_vectors(session, 1, bench.image_model)
+    assert vectors.shape == (8, 8)
+    assert bench.rows("SELECT count(*) FROM face") == [(0,)]  # no consent, no faces
+    assert summary.stages["graph"] == "pending"
+
+
+def test_every_message_twice_changes_nothing(bench):
+    photos = {f"/{n}.jpg": jpeg(c) for n, c in enumerate(COLOURS)}
+    with Origin(answers(photos)) as origin:
+        summary = bench.ingest(origin.url("/list.txt"), faces=True, times=2)
+    assert (summary.indexed, summary.failed, summary.discovered) == (8, 0, 8)
+    assert bench.rows("SELECT count(*), count(DISTINCT photo_id) FROM photo_vector") == [(8, 8)]
+    assert bench.rows("SELECT count(*) FROM face") == [(8,)]
+    assert bench.rows("SELECT count(*) FROM face_vector") == [(8,)]
+    assert bench.rows("SELECT count(*) FROM run WHERE kind = 'graph'") == [(1,)]
+
+
+def test_bad_entries_are_kept_with_reasons_and_cost_the_others_nothing(bench):
+    good = jpeg((1, 2, 3))
+    photos = {
+        "/good.jpg": good,
+        "/404.jpg": Answer(status=404),
+        "/403.jpg": Answer(status=403),
+        "/429.jpg": Answer(status=429, headers={"Retry-After": "0"}),
+        "/page.jpg": b"<html>not a photo</html>",
+        "/truncated.jpg": jpeg((9, 9, 9), (1500, 1500))[:9000],
+        "/huge.jpg": Answer(good, announced=900_000_000),
+        "/wide.png": png_header(60_000, 60_000),
+        "/lies.jpg": Answer(good, announced=len(good) + 500, cut=len(good)),
+        "/late.jpg": Answer(status=503, then=Answer(good)),
+    }
+    listed = "\n".join([*photos, "/good.jpg", "http://169.254.169.254/x.jpg", "ftp://h/y.jpg"])
+    found = answers(photos) | {"/list.txt": Answer(listed.encode() + b"\n/b\xff\xfe.jpg\n")}
+    with Origin(found) as origin:
+        summary = bench.ingest(origin.url("/list.txt"))
+    reasons = {
+        uri.rsplit("/", 1)[-1]: reason
+        for uri, reason in bench.rows("SELECT uri, reason FROM photo WHERE state = 'rejected'")
+    }
+    assert summary.state == "done"
+    assert summary.indexed == 2  # good and late
+    assert summary.duplicates == 1
+    assert summary.failed == len(reasons) == 11
+    assert reasons["404.jpg"] == "not-found"
+    assert reasons["403.jpg"] == "forbidden"
+    assert reasons["429.jpg"] == "rate-limited"
+    assert reasons["page.jpg"] == "not-an-image"
+    assert reasons["truncated.jpg"] == "truncated"
+    assert reasons["huge.jpg"] == "too-large"
+    assert reasons["wide.png"] == "too-large"
+    assert reasons["x.jpg"] == "forbidden-address"
+    assert reasons["y.jpg"] == "bad-address"
+    assert all(group.cure and group.message for group in summary.failures)
+
+
+def png_header(width: int, height: int) -> bytes:
+    data = io.BytesIO()
+    Image.new("L", (1, 1)).save(data, "PNG")
+    raw = bytearray(data.getvalue())
+    raw[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    import zlib
+
+    raw[29:33] = zlib.crc32(raw[12:29]).to_bytes(4, "big")
+    return bytes(raw)
+
+
+def test_no_original_ever_touches_the_disk(bench, tmp_path, monkeypatch):
+    """Watches the home, the temporary folder and the current folder while photos stream."""
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.chdir(scratch)
+    originals = {
+        f"/{n}.jpg": jpeg(tuple(np.random.default_rng(n).integers(0, 255, 3)), (900, 700))
+        for n in range(24)
+    }
+    marks = [data[200:264] for data in originals.values()]
+    seen: list[Path] = []
+    sizes: set[int] = set()
+    stop = threading.Event()
+    watched = (bench.home, scratch)
+
+    def watch() -> None:
+        while not stop.is_set():
+            for folder in watched:
+                for path in folder.rglob("*"):
+                    try:
+                        data = path.read_bytes() if path.is_file() else b""
+                    except OSError:
+                        continue
+                    sizes.add(len(data))
+                    if any(mark in data for mark in marks) or data[:3] == b"\xff\xd8\xff":
+                        seen.append(path)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with Origin(answers(originals)) as origin:
+            summary = bench.ingest(origin.url("/list.txt"))
+    finally:
+        stop.set()
+        watcher.join()
+    assert summary.indexed == 24
+    assert seen == []
+    assert len(sizes) > 1  # the watcher did see files
+    kept = {path.suffix for path in bench.home.rglob("*") if path.is_file()}
+    assert kept == {".webp"}
+
+
+def test_a_photo_that_breaks_the_encoder_does_not_take_its_chunk_along(bench):
+    class Fragile(ArithmeticImages):
+        def encode_images(self, images):
+            if any(im.mean() > 250 for im in images):
+                raise RuntimeError("out of luck")
+            return super().encode_images(images)
+
+    bench.images = Fragile()
+    photos = {f"/{n}.jpg": jpeg(c) for n, c in enumerate(COLOURS[:3])}
+    photos["/white.jpg"] = jpeg((255, 255, 255))
+    with Origin(answers(photos)) as origin:
+        summary = bench.ingest(origin.url("/list.txt"))
+    assert (summary.indexed, summary.failed) == (3, 1)
+    assert summary.failures[0].reason == "internal"
+
+
+def test_when_a_service_fails_photos_go_back_untouched(bench):
+    class Down(ArithmeticImages):
+        def encode_images(self, images):
+            raise ServiceDown("gone")
+
+    bench.images = Down()
+    with Origin(answers({"/a.jpg": jpeg((1, 2, 3))})) as origin, pytest.raises(ServiceDown):
+        bench.ingest(origin.url("/list.txt"))
+    assert bench.rows("SELECT state, attempts FROM photo") == [("pending", 0)]
+
+
+def test_a_second_ingest_fetches_nothing_again(bench):
+    photos = {f"/{n}.jpg": jpeg(c) for n, c in enumerate(COLOURS)}
+    with Origin(answers(photos)) as origin:
+        bench.ingest(origin.url("/list.txt"))
+        again = bench.ingest(origin.url("/list.txt"))
+        assert origin.requests["/0.jpg"] == 1
+    assert (again.indexed, again.unchanged, again.state) == (0, 8, "done")
+    assert again.stages["graph"] == "none"
+
+
+def test_faces_come_with_consent_and_later_consent_brings_them_later(bench):
+    photos = {f"/{n}.jpg": jpeg(c) for n, c in enumerate(COLOURS)}
+    with Origin(answers(photos)) as origin:
+        bench.ingest(origin.url("/list.txt"))
+        again = bench.ingest(origin.url("/list.txt"), faces=True)
+    assert again.indexed == 8
+    assert bench.rows("SELECT count(*) FROM face_vector") == [(8,)]
+    left, top = bench.rows("SELECT box_left, box_top FROM face")[0]
+    assert (left, top) == pytest.approx((0.1, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(b""), "No photos"),
+        (Answer(status=404), "404"),
+        (Answer(b"<!doctype html><html><body>hi</body></html>",
+                headers={"Content-Type": "text/html"}), "page"),
+    ],
+)
+def test_a_source_without_photos_says_so(bench, answer, said):
+    with Origin({"/list.txt": answer}) as origin:
+        summary = bench.ingest(origin.url("/list.txt"))
+    assert summary.state == "failed"
+    assert said in summary.message
