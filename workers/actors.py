@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 import dramatiq
 from dramatiq.actor import ActorDecorator
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware.shutdown import Shutdown
 
 from app.core.errors import UnknownModel
 from app.core.jobs import JOB_QUEUE, Job
@@ -17,6 +19,9 @@ from app.core.ports import TextEncoder
 from app.search.text import pack_vector
 from app.settings import lifeline_fd
 from workers.workshop import Workshop
+
+
+log = logging.getLogger(__name__)
 
 
 def register_ingest(broker: RedisBroker, workshop: Workshop) -> None:
@@ -70,9 +75,16 @@ def _actor(broker: RedisBroker, job: Job, **options: Any) -> ActorDecorator:
 
 def _in_child(environment: Mapping[str, str], job: Job, run_id: int) -> None:
     lifeline = lifeline_fd(environment)
-    subprocess.run(
-        [sys.executable, "-m", "workers.job", job.value, str(run_id)],
-        env=dict(environment),
-        pass_fds=() if lifeline is None else (lifeline,),
-        check=True,
-    )
+    try:
+        # An exception, Dramatiq's Shutdown among them, kills the child before it goes on.
+        subprocess.run(
+            [sys.executable, "-m", "workers.job", job.value, str(run_id)],
+            env=dict(environment),
+            pass_fds=() if lifeline is None else (lifeline,),
+            check=True,
+        )
+    except Shutdown:
+        log.info("%s %s given up: the worker stops", job, run_id)
+    except subprocess.CalledProcessError as error:
+        # The child has logged why, and the run's row says it.
+        log.warning("%s %s ended with %s", job, run_id, error.returncode)

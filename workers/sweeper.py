@@ -21,8 +21,8 @@ _LOCK = 7_263_418_250_114_002
 
 def sweep_once(engine: Engine, jobs: RedisJobQueue, chunk_size: int) -> int:
     """One round; returns the number of messages sent. Does nothing while another sweeper works."""
-    waiting, _ = jobs.lengths()[Queue.INGEST]
-    idle = waiting == 0 and jobs.in_flight(Queue.INGEST) == 0
+    waiting = jobs.lengths()
+    idle = {q for q in Queue if waiting[q][0] == 0 and jobs.in_flight(q) == 0}
     with session_scope(engine) as session:
         connection = session.connection()
         mine = connection.execute(
@@ -30,8 +30,8 @@ def sweep_once(engine: Engine, jobs: RedisJobQueue, chunk_size: int) -> int:
         ).scalar_one()
         if not mine:
             return 0
-        swept = ledger.sweep(session, queue_is_idle=idle)
-        to_send = runs.sweep_runs(session)
+        swept = ledger.sweep(session, queue_is_idle=Queue.INGEST in idle)
+        to_send = runs.sweep_runs(session, idle=idle)
     if swept.quarantined or swept.suspects:
         log.warning(
             "%d photos lost their worker, %d were quarantined",

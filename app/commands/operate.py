@@ -10,6 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 from sqlalchemy import text
 
+import app
 from app.commands.common import (
     EXIT_FAILED,
     Home,
@@ -31,9 +32,11 @@ from app.settings import Settings
 from app.storage import accounts, audit, migrate
 from app.storage.engine import session_scope
 from app.storage.events import all_events
-from app.web.assets import MANIFEST
 
 SCOPES = ("read", "write")
+FRONTEND = (
+    Path(app.__file__).resolve().parent.parent / "static" / "dist" / ".vite" / "manifest.json"
+)
 
 
 @command
@@ -128,11 +131,9 @@ def doctor(as_json: Json = False, home: Home = None, profile: Profile = None) ->
     settings = Settings.from_environment(home=home, profile=profile)
     checks = examine(
         settings,
-        models=lambda: weights.describe_readiness(
-            settings.profile, settings.studio_model, settings.home / "models"
-        ),
+        models=lambda: _models_ready(settings),
         migrations=_migrations,
-        frontend=MANIFEST,
+        frontend=FRONTEND,
         ask_torch=True,
     )
     if as_json:
@@ -148,6 +149,14 @@ def doctor(as_json: Json = False, home: Home = None, profile: Profile = None) ->
                 out.print(f"    {check.cure}", markup=False, soft_wrap=True)
     if not all(check.ok for check in checks):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _models_ready(settings: Settings) -> str:
+    """The weights that this profile needs. Raises ModelUnavailable with the ways out."""
+    if settings.profile == "studio":
+        for name in (settings.studio_model, weights.FACENET):
+            weights.require(name, settings.home / "models")
+    return f"{settings.encoders} has all its weights"
 
 
 def _migrations(database_url: str) -> str:
@@ -169,14 +178,26 @@ models = typer.Typer(help="Weights of the models: list, pull, check.", no_args_i
 def models_list(as_json: Json = False, home: Home = None) -> None:
     """Say which models there are and whether their weights are here."""
     settings = Settings.from_environment(home=home)
-    rows = weights.list_models(settings.home / "models", settings.studio_model)
+    rows = weights.list_models(settings.home / "models")
     if as_json:
-        print_json([weights.as_json(row) for row in rows])
+        print_json([_model_row(row) for row in rows])
         return
-    table = Table("model", "profile", "state", "size", "licence", box=None, pad_edge=False)
+    table = Table("model", "profile", "state", "size", "source", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(row.name, row.profile, row.state, _size(row.bytes), row.licence)
+        table.add_row(row.name, row.profile, row.state, _size(row.size), row.source)
     out.print(table)
+
+
+def _model_row(row: weights.ModelStatus) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "profile": row.profile,
+        "state": row.state.value,
+        "bytes": row.size,
+        "path": str(row.path) if row.path else None,
+        "source": row.source,
+        "detail": row.detail,
+    }
 
 
 def _size(size: int | None) -> str:
@@ -225,13 +246,19 @@ def models_check(
 ) -> None:
     """Check the weights that are here against their checksums."""
     settings = Settings.from_environment(home=home)
-    rows = weights.check(name, settings.home / "models", settings.studio_model)
+    folder = settings.home / "models"
+    # The pocket nets are made on this machine from their packages: there is no checksum to hold.
+    present = [row for row in weights.list_models(folder) if row.profile != "pocket"]
+    names = [name] if name else [row.name for row in present if row.path is not None]
+    rows = [weights.check(each, folder) for each in names]
     if as_json:
-        print_json([weights.as_json(row) for row in rows])
+        print_json([_model_row(row) for row in rows])
+    elif not rows:
+        out.print("No downloaded weights are here.")
     for row in rows:
         if not as_json:
             out.print(f"{row.name}: {row.state}. {row.detail}", markup=False, soft_wrap=True)
-    if any(row.state == "broken" for row in rows):
+    if any(row.state in (weights.State.DAMAGED, weights.State.PARTIAL) for row in rows):
         raise typer.Exit(EXIT_FAILED)
 
 

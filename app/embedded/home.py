@@ -108,8 +108,10 @@ def prepare_home(path: Path, *, min_free: int = MIN_FREE_BYTES) -> Home:
     except OSError as error:
         if _out_of_space(error):
             raise _full(path, 0, min_free) from error
+        read_only = error.errno == errno.EROFS
         raise HomeUnusable(
-            f"The home folder {path} can't be used: {error.strerror or error}.", cure=_OWNER_CURE
+            f"The home folder {path} can't be used: {error.strerror or error}.",
+            cure="Choose another with --home or CLAIR_HOME." if read_only else _OWNER_CURE,
         ) from error
     ensure_space(path, min_free)
     return home

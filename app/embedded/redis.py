@@ -73,7 +73,7 @@ def plan_redis(home: Home) -> RedisPlan:
     configuration = home.run / "redis.conf"
     write_private(configuration, "\n".join(lines) + "\n")
     program = server_program()
-    folder = reachable_copy([program.parent], f"redis-{program.stat().st_mtime_ns}", uid)
+    folder = reachable_copy([program.parent], f"redis-{program.stat().st_size}", uid)
     return RedisPlan(
         ServicePlan(
             name="redis",

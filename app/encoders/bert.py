@@ -39,7 +39,8 @@ class Layer(nn.Module):
         scores = query @ key.transpose(2, 3) / (HIDDEN // HEADS) ** 0.5 + bias
         mixed = (scores.softmax(-1) @ value).transpose(1, 2).reshape(count, length, HIDDEN)
         states = self.attended_norm(states + self.attended(mixed))
-        return self.out_norm(states + self.narrow(F.gelu(self.wide(states))))
+        out: Tensor = self.out_norm(states + self.narrow(F.gelu(self.wide(states))))
+        return out
 
 
 class SentenceEncoder(nn.Module):

@@ -17,7 +17,6 @@ from PIL import Image
 
 from app.core.errors import ModelUnavailable
 from app.core.vectors import ModelInfo, Pixels, Vectors, normalised
-from app.encoders import weights
 from app.encoders.torch_device import chosen
 
 _CPU_BATCH, _CUDA_BATCH = 8, 128
@@ -54,9 +53,8 @@ def _load(model: str, tag: str, path: Path, device: str) -> tuple[Any, Callable[
 
 class _Clip:
     def __init__(
-        self, model: str, tag: str, info: ModelInfo, models_dir: Path, *, device: str, threads: int
+        self, model: str, tag: str, info: ModelInfo, checkpoint: Path, *, device: str, threads: int
     ) -> None:
-        path = weights.require(f"{model}/{tag}", models_dir)
         self.info = info
         self._device = chosen(device)
         self._model = model
@@ -66,7 +64,7 @@ class _Clip:
             import torch  # noqa: PLC0415
 
             torch.set_num_threads(threads)
-        self._net, self._transform = _load(model, tag, path.resolve(), self._device)
+        self._net, self._transform = _load(model, tag, checkpoint.resolve(), self._device)
 
     def _run(self, encode: Callable[[Any], Any], inputs: list[Any]) -> Vectors:
         """Encodes stacked tensors batch by batch → unit vectors on the host."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from app.core.errors import ModelUnavailable, UnknownModel
 
@@ -25,6 +26,7 @@ class Checkpoint:
 
     url: str = ""
     hub: str = ""
+    quick_gelu: bool = False
 
 
 def _folder() -> Path:
@@ -37,10 +39,22 @@ def _folder() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
+def _config(model: str) -> dict[str, Any]:
+    path = _folder() / "model_configs" / f"{model}.json"
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
 @cache
 def models() -> tuple[str, ...]:
-    """Names of all architectures that open_clip can build."""
-    return tuple(sorted(path.stem for path in (_folder() / "model_configs").glob("*.json")))
+    """Architectures that open_clip builds from its own files.
+
+    Those whose tokenizer or text tower comes from the Hugging Face hub are left out: open_clip would
+    fetch them at run time, behind the operator's back.
+    """
+    names = sorted(path.stem for path in (_folder() / "model_configs").glob("*.json"))
+    remote = {"hf_tokenizer_name", "hf_model_name"}
+    return tuple(name for name in names if not remote & _config(name)["text_cfg"].keys())
 
 
 @cache
@@ -48,8 +62,7 @@ def dimension(model: str) -> int:
     """Length of a model's vectors. Raises UnknownModel."""
     if model not in models():
         raise UnknownModel(model, near(model, models()))
-    config = json.loads((_folder() / "model_configs" / f"{model}.json").read_text("utf-8"))
-    return int(config["embed_dim"])
+    return int(_config(model)["embed_dim"])
 
 
 def _entries(node: ast.expr) -> list[tuple[str, ast.expr]]:
@@ -77,32 +90,42 @@ def _table() -> dict[str, dict[str, Checkpoint]]:
         name, value = statement.targets[0].id, statement.value
         if name == "_PRETRAINED":
             for model, part in _entries(value):
-                if isinstance(part, ast.Name):
-                    found[model] = parts.get(part.id, {})
+                known = parts.get(part.id) if isinstance(part, ast.Name) else _checkpoints(part)
+                found[model] = known or {}
         else:
-            parts[name] = {tag: _checkpoint(entry) for tag, entry in _entries(value)}
+            parts[name] = _checkpoints(value)
+    for model, known in list(found.items()):
+        quick = {tag: one for tag, one in known.items() if one.quick_gelu}
+        if quick and not model.endswith("-quickgelu"):
+            found[f"{model}-quickgelu"] = quick
     return found
+
+
+def _checkpoints(node: ast.expr) -> dict[str, Checkpoint]:
+    return {tag: _checkpoint(entry) for tag, entry in _entries(node)}
 
 
 def _checkpoint(entry: ast.expr) -> Checkpoint:
     words = {
-        name: str(value.value)
-        for name, value in _entries(entry)
-        if name in {"url", "hf_hub"} and isinstance(value, ast.Constant)
+        name: value.value for name, value in _entries(entry) if isinstance(value, ast.Constant)
     }
-    return Checkpoint(words.get("url", ""), words.get("hf_hub", "").strip("/"))
+    return Checkpoint(
+        url=str(words.get("url", "")),
+        hub=str(words.get("hf_hub", "")).strip("/"),
+        quick_gelu=bool(words.get("quick_gelu", False)),
+    )
 
 
 def tags(model: str) -> tuple[str, ...]:
     """Checkpoints known for a model. Raises UnknownModel."""
     dimension(model)
-    return tuple(_table().get(model.removesuffix("-quickgelu"), {}))
+    return tuple(_table().get(model, {}))
 
 
 def checkpoint(model: str, tag: str) -> Checkpoint:
     """Raises UnknownModel for a pair that open_clip doesn't know, naming near ones."""
-    known = _table().get(model) or _table().get(model.removesuffix("-quickgelu")) or {}
     dimension(model)
+    known = _table().get(model, {})
     if tag not in known:
         raise UnknownModel(f"{model}/{tag}", [f"{model}/{one}" for one in near(tag, tuple(known))])
     return known[tag]

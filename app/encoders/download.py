@@ -210,4 +210,7 @@ def _sole(part: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if part.is_file() and not part.stat().st_size:
+            part.unlink()
+            part.with_name(part.name + ".json").unlink(missing_ok=True)
         os.close(handle)

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def _onnx_of(
         torch.onnx.export(
             net.eval(),
             examples,
-            target,
+            cast("Any", target),  # a buffer is accepted without dynamo, though not declared
             input_names=list(axes),
             output_names=outputs,
             dynamic_axes={**axes, **{name: {0: "n"} for name in outputs}},

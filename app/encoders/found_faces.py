@@ -15,7 +15,7 @@ _SMALLEST = 20.0  # pixels; below, there is too little to recognise
 
 def smallest_face(picture: Pixels) -> float:
     """The least size in pixels of a face worth finding in this picture."""
-    return max(_SMALLEST, _SMALLEST_SHARE * max(picture.shape[:2]))
+    return max(_SMALLEST, _SMALLEST_SHARE * float(max(picture.shape[:2])))
 
 
 def detected(picture: Pixels, found: Found, vectors: NDArray[np.float32]) -> list[DetectedFace]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -85,14 +86,12 @@ def save(head: PocketHead, path: Path, about: dict[str, str]) -> None:
         "labels": language.labels,
         "caption_mean": language.caption_mean,
     }
+    stored: dict[str, Any] = {name: values.astype(np.float16) for name, values in arrays.items()}
+    stored["label_share"] = np.float32(language.label_share)
+    stored["about"] = np.array(json.dumps(about))
     partial = path.with_suffix(".part")
     with partial.open("wb") as file:
-        np.savez_compressed(
-            file,
-            label_share=np.float32(language.label_share),
-            about=np.array(json.dumps(about)),
-            **{name: values.astype(np.float16) for name, values in arrays.items()},
-        )
+        np.savez_compressed(file, **stored)
     partial.replace(path)
 
 

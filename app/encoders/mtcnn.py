@@ -117,7 +117,8 @@ def _suppress_contained(boxes: Array, scores: Array, limit: float) -> NDArray[np
 def _overlap(box: Array, others: Array, edge: int) -> Array:
     width = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0]) + edge
     height = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1]) + edge
-    return np.maximum(width, 0) * np.maximum(height, 0)
+    shared: Array = np.maximum(width, 0) * np.maximum(height, 0)
+    return shared
 
 
 def _squared(boxes: Array) -> Array:
@@ -133,7 +134,8 @@ def _refined(boxes: Array, offsets: Array) -> Array:
     """Boxes moved by a net's offsets, in shares of their size."""
     width = (boxes[:, 2] - boxes[:, 0] + 1)[:, None]
     height = (boxes[:, 3] - boxes[:, 1] + 1)[:, None]
-    return boxes + offsets * np.concatenate([width, height, width, height], axis=1)
+    moved: Array = boxes + offsets * np.concatenate([width, height, width, height], axis=1)
+    return moved
 
 
 class Mtcnn:

@@ -116,7 +116,7 @@ def open_session(path: Path, *, threads: int = 1) -> InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001  the runtime's errors share no base class but this
+    except Exception as error:  # the runtime's errors share no base class but this
         raise ModelUnavailable(
             f"The prepared model {path.name} can't be loaded: {error}",
             cure=f"Delete {path}; it is made anew at the next start.",

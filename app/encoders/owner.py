@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from app.core.errors import Overloaded
 
@@ -65,14 +65,14 @@ class BatchedOwner(Generic[Item, Result]):
                 raise Overloaded(f"{self._count} pictures already wait for the model.")
             self._count += len(items)
             self._queue.append(request)
-            self._changed.notify()
+            self._changed.notify_all()
         return request.done.result()
 
     def close(self) -> None:
         """Finishes what waits, then ends the thread."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join()
 
     def _serve(self) -> None:
@@ -108,7 +108,7 @@ class BatchedOwner(Generic[Item, Result]):
             request.results[index] = result
             request.open -= 1
             if not request.open:
-                request.done.set_result(request.results)  # type: ignore[arg-type]  all are set
+                request.done.set_result(cast("list[Result]", request.results))
 
     def _apart(self, taken: list[tuple[_Request[Item, Result], int]], error: Exception) -> None:
         requests = list({id(request): request for request, _ in taken}.values())

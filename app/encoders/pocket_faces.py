@@ -72,7 +72,8 @@ class PocketFaceEncoder:
         """Chips (n, 150, 150, 3) → (n, 128), each the mean over the chip and its mirror image."""
         both = np.concatenate([chips, chips[:, :, ::-1]])
         vectors: Array = self._net.run(None, {"chips": both})[0]
-        return (vectors[: len(chips)] + vectors[len(chips) :]) / 2
+        mean: Array = (vectors[: len(chips)] + vectors[len(chips) :]) / np.float32(2)
+        return mean
 
     def _chip(self, picture: Pixels, box: Array) -> NDArray[np.uint8]:
         left, top, right, bottom = (float(edge) for edge in box)

@@ -15,7 +15,7 @@ from pathlib import Path
 from app.core.errors import BadInput, UnknownModel
 from app.core.ports import FaceEncoder, ImageEncoder, TextEncoder
 from app.core.vectors import ModelInfo
-from app.encoders import clip_table, infos
+from app.encoders import clip_table, infos, weights
 
 DEFAULT_PROFILE = "pocket"
 PROFILES = ("pocket", "studio")
@@ -110,12 +110,14 @@ def _studio(name: str, pair: str) -> Profile:
     def image(models_dir: Path, device: str, threads: int) -> ImageEncoder:
         from app.encoders.clip import ClipImageEncoder  # noqa: PLC0415
 
-        return ClipImageEncoder(model, tag, info, models_dir, device=device, threads=threads)
+        path = weights.require(pair, models_dir)
+        return ClipImageEncoder(model, tag, info, path, device=device, threads=threads)
 
     def text(models_dir: Path, device: str, threads: int) -> TextEncoder:
         from app.encoders.clip import ClipTextEncoder  # noqa: PLC0415
 
-        return ClipTextEncoder(model, tag, info, models_dir, device=device, threads=threads)
+        path = weights.require(pair, models_dir)
+        return ClipTextEncoder(model, tag, info, path, device=device, threads=threads)
 
     def face(models_dir: Path, device: str, threads: int) -> FaceEncoder:
         from app.encoders.facenet import FaceNetEncoder  # noqa: PLC0415

@@ -82,12 +82,10 @@ def read_picture(path: Path) -> Pixels:
     """An upright sRGB picture, at most 1024 px on its long side."""
     try:
         with Image.open(path) as opened:
-            opened.draft("RGB", (_LONG_SIDE, _LONG_SIDE))
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
+            opened.thumbnail((_LONG_SIDE, _LONG_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     except OSError as error:
         raise BadInput(f"{path} can't be read as a picture.") from error
-    picture.thumbnail((_LONG_SIDE, _LONG_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.asarray(picture)
 
 
 def describe(net: Lite2, paths: Sequence[Path], *, mirrored: bool = False) -> Described:
@@ -108,7 +106,7 @@ def label_vectors(net: MiniLM) -> Array:
     WordNet's name with its definition.
     """
     from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES  # noqa: PLC0415
-    from timm.data import ImageNetInfo  # noqa: PLC0415
+    from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415
 
     wordnet = ImageNetInfo()
     names = list(IMAGENET_CLASSNAMES)
@@ -118,7 +116,8 @@ def label_vectors(net: MiniLM) -> Array:
         [wordnet.index_to_description(index, detailed=True) for index in range(len(names))],
     )
     vectors = normalised(np.sum([net.encode(texts) for texts in readings], axis=0))
-    return vectors - vectors.mean(0)
+    centred: Array = vectors - vectors.mean(0)
+    return centred
 
 
 def recall(pictures: Array, captions: Array, caption_mean: Array, *, at: int = 10) -> float:

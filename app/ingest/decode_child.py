@@ -56,12 +56,13 @@ def main() -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
         header["cpu_seconds"] = time.process_time() - before
         _send(link, header, blocks)
-        if header.get("reason") == "decode-memory":
+        if header.get("spoiled"):
             return
         del request, blocks
 
 
 def _answer(spec: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Blocks]:
+    refused: dict[str, Any]
     try:
         return _render(spec, data) if spec["task"] == "render" else _decode(spec, data)
     except PhotoRejected as error:
@@ -70,11 +71,13 @@ def _answer(spec: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Blocks]:
         refused = {
             "reason": "decode-memory",
             "message": "Decoding the picture takes more memory than one picture may use.",
+            "spoiled": True,
         }
     except Exception as error:  # noqa: BLE001 – the parent has to hear of whatever happened
         refused = {
             "reason": "damaged",
             "message": f"The picture can't be decoded ({type(error).__name__}).",
+            "spoiled": True,
         }
     return refused, (b"", b"")
 
@@ -84,7 +87,8 @@ def _decode(spec: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Blocks]:
         data, spec["analysis_px"], max_pixels=spec["max_pixels"], max_scans=spec["max_scans"]
     )
     pixels = np.ascontiguousarray(derive.pixels_of(found.image))
-    luma = derive.luma_of(found.image)
+    half = derive.halved(found.image)
+    luma = derive.luma_of(half)
     exif = asdict(parse_exif(*found.tags))
     taken_at = exif["taken_at"]
     header = {
@@ -97,13 +101,19 @@ def _decode(spec: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Blocks]:
         "quality": asdict(derive.quality_of(luma)),
         "exif": exif | {"taken_at": taken_at and taken_at.isoformat()},
     }
-    thumb = derive.thumbnail(found.image, spec["thumb_px"])
+    thumb = derive.thumbnail(
+        half if spec["thumb_px"] <= max(half.size) else found.image, spec["thumb_px"]
+    )
     return header, (pixels.data.cast("B"), thumb)
 
 
 def _render(spec: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Blocks]:
     found = derive.open_upright(
-        data, spec["max_px"], max_pixels=spec["max_pixels"], max_scans=spec["max_scans"]
+        data,
+        spec["max_px"],
+        max_pixels=spec["max_pixels"],
+        max_scans=spec["max_scans"],
+        resample=Image.Resampling.LANCZOS,
     )
     return {}, (b"", derive.encode(found.image, spec["format"]))
 

@@ -21,13 +21,15 @@ from app.ingest import ledger, runs
 from app.ingest.decode import Decoded, DecodePool, DecodeSpec
 from app.ingest.ledger import Claim
 from app.ingest.store import FinishedPhoto, store_finished
-from app.sources.memory import read_photo
+from app.sources.memory import MemoryBudget, read_photo
 from app.storage.blobs import BlobStore, thumb_key
 from app.storage.engine import session_scope
 from app.storage.progress import ProgressPublisher
 
 log = logging.getLogger(__name__)
 
+ORIGINALS_IN_MEMORY = 192_000_000
+"""Bytes of originals that a worker process holds at once, whatever the queue."""
 RENEW_EVERY = ledger.LEASE_SECONDS / 4
 
 
@@ -59,6 +61,7 @@ class Pipeline:
     face_model: int
     chunk_size: int
     max_photo_bytes: int
+    memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(ORIGINALS_IN_MEMORY))
     _one_suspect: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, photo_ids: Sequence[int]) -> None:
@@ -131,9 +134,11 @@ class Pipeline:
         try:
             source = self.open_source(claim.source_kind, claim.source_uri)
             async with source.open(claim.locator) as stream:
-                data = await read_photo(stream, self.max_photo_bytes)
+                async with self.memory.hold(stream.size):
+                    data = await read_photo(stream, self.max_photo_bytes)
+                    decoded = await self.decoder.decode(data, self.spec)
                 version = stream.version or claim.locator.version
-            return _Fetched(claim, await self.decoder.decode(data, self.spec), len(data), version)
+            return _Fetched(claim, decoded, len(data), version)
         except (ServiceDown, DiskFull):
             raise
         except ClairError as error:

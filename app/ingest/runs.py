@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import text
@@ -10,7 +10,7 @@ from sqlmodel import Session, select
 
 from app.core.errors import UnknownRun
 from app.core.failures import cure_for
-from app.core.jobs import Job
+from app.core.jobs import JOB_QUEUE, Job, Queue
 from app.core.runs import FailureGroup, RunSummary
 from app.storage.tables import Event, Run, RunKind, RunState, Source
 
@@ -217,9 +217,10 @@ def open_photos(session: Session, run_id: int) -> list[int]:
     return sorted(row[0] for row in rows)
 
 
-def sweep_runs(session: Session) -> list[tuple[Job, int]]:
+def sweep_runs(session: Session, *, idle: Collection[Queue]) -> list[tuple[Job, int]]:
     """Jobs of runs whose worker died or whose message was lost; hopeless runs end as failed.
 
+    A pending run is sent again only while its queue is idle: otherwise its message waits in it.
     Also settles ingests that nobody settled because their last worker died just before.
     """
     connection = session.connection()
@@ -233,11 +234,15 @@ def sweep_runs(session: Session) -> list[tuple[Job, int]]:
     )
     rows = connection.execute(
         text(
-            "SELECT id, kind FROM run WHERE (state = 'working' AND lease_until < now())"
+            "SELECT id, kind, state FROM run WHERE (state = 'working' AND lease_until < now())"
             " OR (state = 'pending' AND created_at < now() - interval '5 seconds') ORDER BY id"
         )
     ).all()
-    jobs = [(_JOB_OF_KIND[RunKind(kind)], run_id) for run_id, kind in rows]
+    jobs = [
+        (job, run_id)
+        for run_id, kind, state in rows
+        if (job := _JOB_OF_KIND[RunKind(kind)]) and (state == "working" or JOB_QUEUE[job] in idle)
+    ]
     for (run_id,) in connection.execute(
         text("SELECT id FROM run WHERE kind = 'ingest' AND state = 'working' AND discovery_done")
     ).all():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from app.core.vectors import Vectors
@@ -14,8 +15,10 @@ SEED = 42
 def principal_components(vectors: Vectors, dimensions: int = 3) -> NDArray[np.float32]:
     """Coordinates on the first principal axes: (n, d) → (n, dimensions); missing axes are zero."""
     centred = vectors - vectors.mean(axis=0, keepdims=True)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    top = axes[:, ::-1][:, :dimensions]
+    d = vectors.shape[1]
+    wanted = (max(0, d - dimensions), d - 1)
+    _, axes = scipy.linalg.eigh(centred.T @ centred, subset_by_index=wanted)
+    top = axes[:, ::-1]
     # An eigenvector's sign is arbitrary: the largest entry is made positive, so that runs agree.
     signs = np.sign(top[np.abs(top).argmax(axis=0), np.arange(top.shape[1])])
     placed = np.zeros((len(vectors), dimensions), np.float32)
@@ -48,18 +51,22 @@ def _umap(
     weights: NDArray[np.float32],
     start: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    from umap.umap_ import (  # noqa: PLC0415 - numba compiles for seconds: only where it is used
-        find_ab_params,
-        fuzzy_simplicial_set,
-        simplicial_set_embedding,
-    )
+    from umap import layouts, umap_  # noqa: PLC0415 - numba takes seconds: only where it is used
 
+    # umap-learn leaves these three to be compiled anew in every process, which takes longer than
+    # the layout of a few thousand photos: numba keeps them on disk once it is asked to.
+    for compiled in (
+        umap_.smooth_knn_dist,
+        umap_.compute_membership_strengths,
+        layouts._nb_optimize_layout_euclidean_single_epoch,
+    ):
+        compiled.enable_caching()
     n = len(vectors)
     own = np.arange(n, dtype=np.int64)[:, None]
     indices = np.hstack([own, neighbours])
     distances = np.hstack([np.zeros((n, 1), np.float32), np.clip(1.0 - weights, 0.0, 2.0)])
     random = np.random.RandomState(SEED)
-    graph, _, _ = fuzzy_simplicial_set(
+    graph, _, _ = umap_.fuzzy_simplicial_set(
         vectors,
         n_neighbors=indices.shape[1],
         random_state=random,
@@ -67,10 +74,10 @@ def _umap(
         knn_indices=indices.astype(np.int32),
         knn_dists=distances.astype(np.float32),
     )
-    a, b = find_ab_params(1.0, 0.1)
+    a, b = umap_.find_ab_params(1.0, 0.1)
     # Identical rows start on the same spot and would never part.
     jitter = random.normal(scale=1e-4 * float(start.std() or 1.0), size=start.shape)
-    embedding, _ = simplicial_set_embedding(
+    embedding, _ = umap_.simplicial_set_embedding(
         data=vectors,
         graph=graph,
         n_components=3,

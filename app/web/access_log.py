@@ -1,5 +1,5 @@
-"""One line a request: method, path, status, bytes and milliseconds. No query string, no cookie, no
-address's secret part (SECURITY.md 24)."""
+"""One line a request or socket: method, path, status, bytes and milliseconds. No query string, no
+cookie, no address's secret part (SECURITY.md 24)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,23 @@ def redacted(path: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in shown)
 
 
+class NoSocketLines(logging.Filter):
+    """Drops uvicorn's own lines about websockets: they hold the query, and so the ticket."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return '"WebSocket ' not in str(record.msg)
+
+
+_NO_SOCKET_LINES = NoSocketLines()
+
+
 class AccessLog:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        logging.getLogger("uvicorn.error").addFilter(_NO_SOCKET_LINES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not log.isEnabledFor(logging.INFO):
+        if scope["type"] == "lifespan" or not log.isEnabledFor(logging.INFO):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
@@ -35,6 +46,10 @@ class AccessLog:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif message["type"] == "websocket.accept":
+                status = 101
+            elif message["type"] == "websocket.close":
+                status = status or 403
             elif message["type"] == "http.response.body":
                 size += len(message.get("body", b""))
             await send(message)
@@ -44,7 +59,7 @@ class AccessLog:
         finally:
             log.info(
                 "%s %s %s %d B %.0f ms",
-                scope["method"],
+                scope.get("method", "WS"),
                 redacted(scope["path"]),
                 status or 500,
                 size,

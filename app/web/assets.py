@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from starlette.responses import Response
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -53,6 +54,11 @@ def _styles(chunks: dict[str, Any], key: str, seen: set[str]) -> list[str]:
     chunk = chunks[key]
     inherited = [s for each in chunk.get("imports", ()) for s in _styles(chunks, each, seen)]
     return inherited + list(chunk.get("css", ()))
+
+
+def favicon(_: Request) -> Response:
+    """GET /favicon.ico: browsers ask for it where no page names another."""
+    return RedirectResponse("/static/icon.svg", 308)
 
 
 class Static(StaticFiles):

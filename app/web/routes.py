@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Mount, WebSocketRoute
 
 from app.web.account_pages import AccountPages
 from app.web.api import Api
-from app.web.assets import Static
+from app.web.assets import Static, favicon
 from app.web.authorize import Action
 from app.web.credentials import Credentials
 from app.web.event_pages import EventPages
@@ -95,5 +95,6 @@ def url_table(
         WebSocketRoute("/ws", at.sockets.open),
         page("/healthz", at.operations.healthz, action=Action.CHECK_HEALTH),
         page("/readyz", at.operations.readyz, action=Action.CHECK_HEALTH),
+        page("/favicon.ico", favicon, action=Action.FETCH_ASSET),
         Mount("/static", Static(directory=static), name="static"),
     ]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 # PostgreSQL's text can't hold NUL.
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=4000)]
@@ -122,8 +122,11 @@ class Ticket(BaseModel):
     ticket: str
 
 
-def answer(body: BaseModel, status: int = 200) -> JSONResponse:
+def answer(body: BaseModel, status: int = 200) -> Response:
     """The JSON response of a body; answers are never kept by a shared cache."""
-    return JSONResponse(
-        body.model_dump(mode="json"), status, {"Cache-Control": "private, no-cache"}
+    return Response(
+        body.model_dump_json(),
+        status,
+        {"Cache-Control": "private, no-cache"},
+        media_type="application/json",
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from typing import Any
 
+import anyio
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from app.core.errors import ClairError, NotAllowed
 from app.storage import gallery
@@ -60,10 +60,9 @@ class Sockets:
             code = await self._serve(websocket, connection)
         finally:
             self._hub.leave(connection)
-        # A peer that is gone or stalled can't be told.
-        with contextlib.suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
-            async with asyncio.timeout(2):
-                await websocket.close(code)
+        # A peer that is gone can't be told, and a stalled one is not waited for.
+        with anyio.move_on_after(2), contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            await websocket.close(code)
 
     async def _principal(self, websocket: WebSocket) -> OwnerPrincipal:
         if not same_origin(websocket.headers, websocket.scope["scheme"], self._address):
@@ -79,19 +78,30 @@ class Sockets:
 
     async def _serve(self, websocket: WebSocket, connection: Connection) -> int:
         """Until the peer leaves or the session ends; returns the closing code."""
-        reader = asyncio.create_task(self._read(websocket, connection))
-        writer = asyncio.create_task(_write(websocket, connection))
-        ended = asyncio.create_task(connection.ended.wait())
-        tasks = (reader, writer, ended)
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        if connection.ended.is_set():
-            return POLICY_VIOLATION
-        return results[0] if isinstance(results[0], int) else 1000
+        code = 1000
+        async with anyio.create_task_group() as group:
+
+            async def read() -> None:
+                nonlocal code
+                code = await self._read(websocket, connection)
+                group.cancel_scope.cancel()
+
+            async def until_ended() -> None:
+                nonlocal code
+                await connection.ended.wait()
+                code = POLICY_VIOLATION
+                group.cancel_scope.cancel()
+
+            async def write() -> None:
+                # A peer that is gone shows as a failed write or a disconnect, whichever is first.
+                with contextlib.suppress(WebSocketDisconnect, WebSocketDisconnected):
+                    while True:
+                        await websocket.send_text(await connection.next())
+                group.cancel_scope.cancel()
+
+            for work in (read, until_ended, write):
+                group.start_soon(work)
+        return code
 
     async def _read(self, websocket: WebSocket, connection: Connection) -> int:
         while True:
@@ -125,11 +135,6 @@ class Sockets:
     def _event_id(self, slug: str) -> int:
         with session_scope(self._engine) as session:
             return gallery.event_by_slug(session, slug.replace("\0", "")).id
-
-
-async def _write(websocket: WebSocket, connection: Connection) -> None:
-    while True:
-        await websocket.send_text(await connection.next())
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -39,8 +39,22 @@ def _settings(home: Path, **given: str) -> Settings:
     return Settings.from_environment(given, home=home)
 
 
+def _started(home: Path, **given: Callable[[str], None]) -> Services:
+    """Services whose data may be lost, which saves waiting for the disk."""
+    return start_services(_settings(home), durable=False, **given)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Services]]:
+    """For tests that only look."""
+    settings = _settings(tmp_path_factory.mktemp("shared") / "home")
+    with start_services(settings) as services:
+        yield settings, services
+
+
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[tuple[Settings, Services]]:
+    """For tests that break something."""
     settings = _settings(tmp_path / "home")
     with start_services(settings) as services:
         yield settings, services
@@ -60,9 +74,9 @@ def _gone(pids: dict[str, int]) -> bool:
 
 
 def test_both_answer_and_our_role_is_no_superuser(
-    installation: tuple[Settings, Services],
+    shared: tuple[Settings, Services],
 ) -> None:
-    _, services = installation
+    _, services = shared
     assert _execute(services.database_url, "SELECT '[3,4]'::vector <-> '[0,0]'") == [(5.0,)]
     assert _execute(services.database_url, "SHOW is_superuser") == [("off",)]
     assert _execute(services.database_url, "SHOW fsync") == [("on",)]
@@ -73,9 +87,9 @@ def test_both_answer_and_our_role_is_no_superuser(
 
 
 def test_the_folders_stay_closed_and_secrets_out_of_the_process_table(
-    installation: tuple[Settings, Services],
+    shared: tuple[Settings, Services],
 ) -> None:
-    settings, services = installation
+    settings, services = shared
     for folder in (settings.home, settings.home / "pg", settings.home / "pg" / "data"):
         assert folder.stat().st_mode & 0o077 == 0
     secrets = [path.read_text() for path in (settings.home / "secrets").iterdir()]
@@ -87,15 +101,15 @@ def test_the_folders_stay_closed_and_secrets_out_of_the_process_table(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives the services a user of their own")
 def test_root_runs_them_under_a_user_of_their_own(
-    installation: tuple[Settings, Services],
+    shared: tuple[Settings, Services],
 ) -> None:
-    _, services = installation
+    _, services = shared
     for name in ("postgres", "redis"):
         assert psutil.Process(services.pids[name]).uids().real == SERVICE_UID
 
 
-def test_passwords_are_needed(installation: tuple[Settings, Services]) -> None:
-    _, services = installation
+def test_passwords_are_needed(shared: tuple[Settings, Services]) -> None:
+    _, services = shared
     with pytest.raises(ServiceDown, match="refuses the password"):
         postgres_answers(services.database_url.replace(":", ":x", 2).replace(":x//", "://", 1))
     with pytest.raises(ServiceDown, match="refuses the password"):
@@ -103,9 +117,9 @@ def test_passwords_are_needed(installation: tuple[Settings, Services]) -> None:
 
 
 def test_another_process_finds_the_running_ones(
-    installation: tuple[Settings, Services],
+    shared: tuple[Settings, Services],
 ) -> None:
-    settings, services = installation
+    settings, services = shared
     found = running_services(settings)
     assert found is not None
     with found:
@@ -114,9 +128,9 @@ def test_another_process_finds_the_running_ones(
 
 
 def test_a_second_start_on_the_same_home_is_refused(
-    installation: tuple[Settings, Services],
+    shared: tuple[Settings, Services],
 ) -> None:
-    settings, _ = installation
+    settings, _ = shared
     with pytest.raises(
         AlreadyRunning, match=rf"already in use by another process \({os.getpid()}\)"
     ):
@@ -182,7 +196,7 @@ def test_a_killed_guard_takes_the_services_with_it_and_is_told(
     if not sys.platform.startswith("linux"):
         pytest.skip("only Linux tells a process that its parent died")
     told: list[str] = []
-    with start_services(_settings(tmp_path / "home"), on_failure=told.append) as services:
+    with _started(tmp_path / "home", on_failure=told.append) as services:
         pids = services.pids
         os.kill(pids["guard"], signal.SIGKILL)
         eventually(lambda: told)
@@ -207,21 +221,21 @@ def test_only_what_is_missing_is_started(tmp_path: Path) -> None:
 
 
 def test_a_path_too_long_for_a_socket_uses_loopback(tmp_path: Path) -> None:
-    with start_services(_settings(tmp_path / ("long" * 20) / "home")) as services:
+    with _started(tmp_path / ("long" * 20) / "home") as services:
         assert "@127.0.0.1:" in services.database_url
         assert _execute(services.database_url, "SELECT 1") == [(1,)]
         assert redis_answers(services.redis_url)
 
 
 def test_a_path_with_odd_letters_works(tmp_path: Path) -> None:
-    with start_services(_settings(tmp_path / "Ünser Höme 100%")) as services:
+    with _started(tmp_path / "Ünser Höme 100%") as services:
         assert _execute(services.database_url, "SELECT 1") == [(1,)]
         assert redis_answers(services.redis_url)
 
 
 def test_an_old_number_that_another_program_carries_is_no_obstacle(tmp_path: Path) -> None:
     settings = _settings(tmp_path / "home")
-    start_services(settings).stop()
+    _started(settings.home).stop()
     data = settings.home / "pg" / "data"
     (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n0\n5432\n\n\n\nready\n")
     with start_services(settings) as services:
@@ -232,7 +246,7 @@ def test_an_interrupted_first_start_is_done_again(tmp_path: Path) -> None:
     half = tmp_path / "home" / "pg" / "new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
-    with start_services(_settings(tmp_path / "home")) as services:
+    with _started(tmp_path / "home") as services:
         assert _execute(services.database_url, "SELECT 1") == [(1,)]
     assert not half.exists()
 

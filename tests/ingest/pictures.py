@@ -34,9 +34,11 @@ def encoded(picture: Image.Image, image_format: str = "JPEG", **options: object)
 def png(width: int, height: int, *, colour: int = 6, depth: int = 8, data: bool = True) -> bytes:
     """A one-colour PNG, built chunk by chunk so that the maker needs no memory for it."""
     channels = {0: 1, 2: 3, 6: 4}[colour]
-    row = b"\x00" * (1 + (width * channels * depth + 7) // 8)
-    deflate = zlib.compressobj(1)
-    body = b"".join(deflate.compress(row) for _ in range(height if data else 0)) + deflate.flush()
+    deflate, body = zlib.compressobj(1), b""
+    if data:
+        row = b"\x00" * (1 + (width * channels * depth + 7) // 8)
+        body = b"".join(deflate.compress(row) for _ in range(height))
+    body += deflate.flush()
 
     def chunk(name: bytes, content: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(name + content))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from app.core.photos import Exif
-from app.ingest import derive
+from app.ingest import derive, headers
 from app.ingest.exif import orientation_of, parse_exif
 from tests.ingest.pictures import encoded, many_scans, scene, swapped_profile
 
@@ -161,13 +161,19 @@ def test_fitting_never_enlarges(width: int, height: int, limit: int) -> None:
 
 def test_scans_are_counted_as_a_decoder_would() -> None:
     plain = encoded(scene())
-    assert derive.jpeg_scans(plain) == 1
-    assert derive.jpeg_scans(many_scans(57, 64)) > 57
+    assert headers.jpeg_scans(plain) == 1
+    assert headers.jpeg_scans(many_scans(57, 64)) > 57
     # A thumbnail with many scans inside a segment is not decoded, and so doesn't count.
     segment = many_scans(40, 16)
     hidden = plain[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + plain[2:]
     assert hidden.count(b"\xff\xda") > 40
-    assert derive.jpeg_scans(hidden) == 1
+    assert headers.jpeg_scans(hidden) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\x00\x00"}])
+def test_the_size_of_a_webp_is_read_from_its_header(options: dict[str, object]) -> None:
+    assert headers.webp_size(encoded(scene(301, 97), "WEBP", **options)) == (301, 97)
+    assert headers.webp_size(encoded(scene(), "PNG")) is None
 
 
 def distance(one: int, other: int) -> int:

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from app.core.errors import BadInput, NotAnImage, UnknownRun
-from app.core.jobs import Job
+from app.core.jobs import Job, Queue
 from app.core.photos import BadEntry
 from app.ingest import ledger, runs
 from app.ingest.consent import set_faces
@@ -106,7 +106,7 @@ def test_the_sweeper_finds_runs_whose_worker_died_and_gives_up_after_three(engin
                 text("UPDATE run SET lease_until = now() - interval '1 s'")
             )
         with session_scope(engine) as session:
-            jobs = runs.sweep_runs(session)
+            jobs = runs.sweep_runs(session, idle=set(Queue))
         if attempt < runs.MAX_RUN_ATTEMPTS:
             assert jobs == [(Job.DISCOVER, made.run_id)]
             with session_scope(engine) as session:
@@ -121,7 +121,7 @@ def test_the_sweeper_settles_what_nobody_settled(engine):
     finish_discovery(engine, made, 1)
     index_photos(engine, made)
     with session_scope(engine) as session:
-        ((job, _),) = runs.sweep_runs(session)
+        ((job, _),) = runs.sweep_runs(session, idle=set(Queue))
     assert job is Job.BUILD_GRAPH
 
 
@@ -155,3 +155,15 @@ def test_consent_needs_a_purpose_and_its_withdrawal_deletes_faces(engine):
         assert event.faces_decided_at is not None
         set_faces(session, event, on=False, by="owner")
         assert session.connection().execute(text("SELECT count(*) FROM face")).scalar() == 0
+
+
+def test_a_pending_run_is_sent_again_only_while_its_queue_is_idle(engine):
+    made = make_photos(engine, 0)
+    with session_scope(engine) as session:
+        graph = runs.follow_up(session, session.get(Run, made.run_id), RunKind.GRAPH)
+        session.connection().execute(
+            text("UPDATE run SET created_at = now() - interval '1 minute' WHERE id = :id"),
+            {"id": graph.id},
+        )
+        assert runs.sweep_runs(session, idle={Queue.INGEST}) == []
+        assert runs.sweep_runs(session, idle={Queue.GRAPH}) == [(Job.BUILD_GRAPH, graph.id)]

@@ -139,9 +139,7 @@ def sign_in(client: TestClient, name: str = NAME, password: str = PASSWORD) -> A
 
 
 @pytest.fixture
-def owner(
-    visitor: Callable[[], TestClient], engine: Engine
-) -> TestClient:
+def owner(visitor: Callable[[], TestClient], engine: Engine) -> TestClient:
     """A browser in which the owner has signed in; `X-CSRF-Token` is set as our scripts set it."""
     with session_scope(engine) as session:
         link = accounts.make_welcome_link(session)

@@ -76,6 +76,7 @@ EXPECTED = {
     "POST /ws/ticket": OWNER_ONLY,
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
+    "GET /favicon.ico": PUBLIC,
 }
 
 

@@ -26,7 +26,7 @@ def test_a_versioned_thumbnail_is_kept_for_ever(owner: TestClient, festival: Fes
     answer = owner.get(address)
     assert answer.headers["content-type"] == "image/webp"
     assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
-    again = owner.get(address, headers={"If-None-Match": f"W/{answer.headers['etag']}, \"x\""})
+    again = owner.get(address, headers={"If-None-Match": f'W/{answer.headers["etag"]}, "x"'})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == answer.headers["etag"]
 
@@ -111,12 +111,10 @@ def test_a_preview_whose_original_is_gone_says_so(
     assert "a.jpg" in problem["detail"]
 
 
-@pytest.mark.parametrize(("size", "status"), [("1025", 422), ("big", 400), ("0", 422)])
-def test_only_two_sizes(
-    owner: TestClient, festival: Festival, size: str, status: int
-) -> None:
-    answer = owner.get(f"/media/preview/{festival[1][0]}?size={size}")
-    assert answer.status_code == status
+def test_only_two_sizes(owner: TestClient, festival: Festival) -> None:
+    for size, status in (("1025", 422), ("big", 400), ("0", 422)):
+        answer = owner.get(f"/media/preview/{festival[1][0]}?size={size}")
+        assert answer.status_code == status
 
 
 def test_a_preview_from_a_forbidden_address_is_refused(

@@ -118,7 +118,9 @@ def test_a_session_slides_and_ends(owner: TestClient, engine: Engine) -> None:
     def age(seen: timedelta, expires: timedelta) -> None:
         with session_scope(engine) as session:
             session.connection().execute(
-                text("UPDATE owner_session SET seen_at = now() - :seen, expires_at = now() + :left"),
+                text(
+                    "UPDATE owner_session SET seen_at = now() - :seen, expires_at = now() + :left"
+                ),
                 {"seen": seen, "left": expires},
             )
 
@@ -152,7 +154,9 @@ def test_five_wrong_tries_a_minute(owner: TestClient, visitor: Visitor) -> None:
 def test_a_right_password_wipes_the_count(owner: TestClient, visitor: Visitor) -> None:
     for _ in range(3):
         client = visitor()
-        assert [sign_in(client, password="wrong password").status_code for _ in range(3)] == [403] * 3
+        assert [sign_in(client, password="wrong password").status_code for _ in range(3)] == [
+            403
+        ] * 3
         assert sign_in(client).status_code == 303
 
 

@@ -128,7 +128,8 @@ export class SpaceScene {
 
   setColours(background: string, mark: string): void {
     const back = new Color(background);
-    this.#renderer.setClearColor(back, 1);
+    // the scene keeps its background when the context is lost; a clear colour would be gone
+    this.#scene.background = back;
     this.#cloudPoints.setColours(back, new Color(mark));
     this.request();
   }

@@ -98,7 +98,7 @@ export function explain(error: unknown): string {
     return [error.detail || error.title, error.cure].filter(Boolean).join(" ");
   }
   if (error instanceof Unreachable) {
-    return "The server can't be reached. Check the connection; this page tries again by itself.";
+    return "The server can't be reached. Check the connection.";
   }
   return "The server sent an answer that this page doesn't understand. Reload the page.";
 }

@@ -11,11 +11,15 @@ import { GalleryMessage } from "./gallery-message";
 import { PhotoGrid } from "./grid";
 import { bindSearchField } from "./search-field";
 
+/** Between two refreshes while photos arrive, and after a failure. */
 const REFRESH_MS = 1_500;
+const AGAIN_MS = 5_000;
 
 export class Gallery {
   readonly #root: HTMLElement;
   readonly #status = need("#gallery-status", HTMLElement);
+  /** Apart from the status, which is read aloud: it changes with every scroll. */
+  readonly #time = need("#gallery-time", HTMLElement);
   readonly #density = need("#density", HTMLInputElement);
   readonly #message = new GalleryMessage();
   readonly #memory: GalleryMemory;
@@ -70,6 +74,7 @@ export class Gallery {
     this.#memory.restore(this.#grid, now.complete);
     this.#message.showList(now);
     this.#showListStatus(now);
+    if (now.error) this.#refreshSoon(AGAIN_MS);
   }
 
   #showListStatus(list: PhotoList): void {
@@ -79,16 +84,17 @@ export class Gallery {
       const total = Math.max(list.total, list.photos.length);
       this.#status.textContent = `${whole(list.photos.length)} of ${count(total, "photo", "photos")}`;
     } else {
-      this.#showTime();
+      this.#status.textContent = "";
     }
+    this.#showTime();
   }
 
   /** When the topmost photo in view was taken. */
   #showTime(): void {
-    if (this.#mode === "search") return;
-    const takenAt = this.#grid.firstVisible()?.takenAt;
+    const plain = this.#mode === "all" && this.#feed.list.get().complete;
+    const takenAt = plain ? this.#grid.firstVisible()?.takenAt : null;
     const time = takenAt ? captureTime(takenAt) : "";
-    if (this.#status.textContent !== time) this.#status.textContent = time;
+    if (this.#time.textContent !== time) this.#time.textContent = time;
   }
 
   #showTotal(total: number): void {
@@ -108,6 +114,7 @@ export class Gallery {
     }
     if (this.#mode === "all") this.#message.hide();
     this.#mode = "search";
+    this.#showTime();
     this.#root.dataset.mode = "ready";
     this.#root.setAttribute("aria-busy", `${state.kind === "loading"}`);
     this.#message.showSearch(state);
@@ -142,10 +149,14 @@ export class Gallery {
     const first = this.#seenIndexed === -1;
     this.#seenIndexed = indexed;
     if (first && run.state === "done") return;
-    // at most one refresh a while, and one after the last message
+    this.#refreshSoon(REFRESH_MS);
+  }
+
+  /** At most one refresh a while, and always one after the last call. */
+  #refreshSoon(wait: number): void {
     this.#refreshTimer ??= setTimeout(() => {
       this.#refreshTimer = undefined;
       void this.#feed.refresh();
-    }, REFRESH_MS);
+    }, wait);
   }
 }

@@ -5,6 +5,8 @@ import { moment } from "./format";
 import { Palette } from "./palette";
 import { toast } from "./toasts";
 
+const BUSY_MS = 10_000;
+
 function dialog(id: string | undefined): HTMLDialogElement | null {
   const found = id ? document.getElementById(id) : null;
   return found instanceof HTMLDialogElement ? found : null;
@@ -116,6 +118,8 @@ function bindForms(): void {
     if (!(button instanceof HTMLButtonElement)) return;
     if (button.getAttribute("aria-busy") === "true") event.preventDefault();
     else button.setAttribute("aria-busy", "true");
+    // a page that never came must not leave the form locked
+    setTimeout(() => button.removeAttribute("aria-busy"), BUSY_MS);
   });
   addEventListener("pageshow", () => {
     for (const button of document.querySelectorAll("[aria-busy=true]")) {

@@ -79,12 +79,19 @@ function stateOf(run: Run): string {
 }
 
 export function renderPill(pill: HTMLElement, progress: Progress, sourcesUrl: string): void {
+  const focused = pill.contains(document.activeElement);
+  fill(pill, progress, sourcesUrl);
+  // it is made anew twice a second: a link in it must not lose the focus by that
+  if (focused) pill.querySelector("a")?.focus();
+}
+
+function fill(pill: HTMLElement, progress: Progress, sourcesUrl: string): void {
   const { run, channel, known } = progress;
   if (channel === "offline") {
     pill.dataset.state = "offline";
     pill.replaceChildren(
       line("", dot(), make("strong", {}, "Progress can't be seen")),
-      line("quiet", "The server can't be reached. Trying again."),
+      line("quiet", "No answer from the server. Trying again."),
     );
   } else if (run === null) {
     pill.dataset.state = "idle";

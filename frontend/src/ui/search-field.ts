@@ -1,6 +1,6 @@
 /** The event's search field: types into the controller and keeps `?q=` in the address. */
 import type { SearchController } from "../state/search";
-import { need } from "./dom";
+import { isTyping, need } from "./dom";
 
 function keepAddress(query: string): void {
   const url = new URL(location.href);
@@ -22,13 +22,19 @@ export function bindSearchField(search: SearchController, leave: () => void): vo
     search.submit(field.value);
     keepAddress(search.query);
   });
+  const clear = () => {
+    field.value = "";
+    search.clear();
+    keepAddress("");
+  };
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !isTyping(event)) clear();
+  });
   field.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       event.preventDefault();
       if (field.value === "") field.blur();
-      field.value = "";
-      search.clear();
-      keepAddress("");
+      clear();
     } else if (event.key === "ArrowDown") {
       event.preventDefault();
       leave();
