@@ -384,6 +384,12 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     return sorted(name for name in environ if name.startswith("CLAIR_") and name not in known)
 
 
+def chosen_home(environ: Mapping[str, str] | None = None) -> Path | None:
+    """The home that CLAIR_HOME names; None where nobody chose one."""
+    raw = (os.environ if environ is None else environ).get("CLAIR_HOME", "")
+    return _path(raw) if raw.strip() else None
+
+
 def lifeline_fd(environ: Mapping[str, str] | None = None) -> int | None:
     """The pipe that the supervisor handed to this process; None where there is no supervisor."""
     environ = os.environ if environ is None else environ

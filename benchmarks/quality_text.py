@@ -8,8 +8,6 @@ label expectation alone, on the same photos.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from app.core.vectors import normalised
 from app.encoders import train_pocket
 from app.encoders.lite2 import Lite2
 from app.encoders.minilm import MiniLM
+from benchmarks._report import arguments, report
 
 SPLITS, TRAINED = 5, 400
 BAR = 0.63
@@ -45,9 +44,7 @@ def measure(data: train_pocket.Captioned, labels: np.ndarray, seed: int) -> dict
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds captions/")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser = arguments((__doc__ or "").splitlines()[0])
     chosen = parser.parse_args()
     started = time.monotonic()
     folder = chosen.data / "captions"
@@ -76,11 +73,7 @@ def main() -> int:
             "seconds": round(time.monotonic() - started, 1),
         },
     }
-    if chosen.json:
-        print(json.dumps(result))
-    else:
-        print(f"recall@10 {value:.3f} (bar {BAR}; baseline {result['baseline']['value']:.3f})")
-    return 0 if result["holds"] else 1
+    return report(result, as_json=chosen.json)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from app.search.text import pack_vector
 from app.settings import lifeline_fd
 from workers.workshop import Workshop
 
-
 log = logging.getLogger(__name__)
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import sys
 
-from app.encoders.registry import profile_models
 from sqlalchemy import Engine
 
 from app.core.errors import ClairError
 from app.core.jobs import Job
 from app.embedded.lifeline import exit_with_parent
+from app.encoders.registry import profile_models
 from app.graph.build import build_graph
 from app.ingest.runs import fail_run
 from app.settings import Settings

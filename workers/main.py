@@ -33,11 +33,13 @@ from workers.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
-WORKER_TIMEOUT_MS = 20
-"""How long an idle consumer's back-off may grow: mean pickup 11 ms (SECURITY.md 4)."""
+IDLE_MS = {Queue.QUERY: 20, Queue.INGEST: 250, Queue.GRAPH: 500}
+"""How long an idle consumer's back-off may grow. 20 ms means 11 ms to pick a message up
+(SECURITY.md 4), for searches; it also means polling Redis all day, so no more than that queue."""
 
-THREADS = {Queue.INGEST: 3, Queue.QUERY: 4, Queue.GRAPH: 2}
-"""Messages at once. Ingest: one chunk fetches while one embeds and one stores."""
+THREADS = {Queue.INGEST: 3, Queue.QUERY: 4, Queue.GRAPH: 1}
+"""Messages at once. Ingest: one chunk fetches while one embeds and one stores. Graph: its jobs use
+every core by themselves."""
 
 
 def parse_queues(names: str) -> list[Queue]:
@@ -68,7 +70,7 @@ def run_worker(settings: Settings, queues: Sequence[Queue]) -> None:
     worker = Worker(
         broker,
         queues={queue.value for queue in queues},
-        worker_timeout=WORKER_TIMEOUT_MS,
+        worker_timeout=min(IDLE_MS[queue] for queue in queues),
         worker_threads=sum(THREADS[queue] for queue in queues),
     )
     helpers: list[Pulse | Sweeper] = [Pulse(engine, [queue.value for queue in queues])]

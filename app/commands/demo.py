@@ -30,7 +30,7 @@ from app.ingest.runs import run_summary
 from app.samples.builtin import EVENT_NAMES, builtin_sample
 from app.samples.lfw import EVENTS, fetch_lfw, lfw_photos
 from app.samples.origin import SampleOrigin, csv_list
-from app.settings import Settings
+from app.settings import Settings, chosen_home
 from app.storage.engine import session_scope
 from app.storage.events import create_event, find_event
 
@@ -101,8 +101,8 @@ def demo(
 
 def _settings(home: Path | None, port: int | None) -> Settings:
     """The demo has a home of its own, so that it never mixes with real events."""
-    if home is None and "CLAIR_HOME" not in os.environ:
-        home = Path(platformdirs.user_data_dir("clairvision-demo", appauthor=False))
+    own = Path(platformdirs.user_data_dir("clairvision-demo", appauthor=False))
+    home = home or chosen_home() or own
     known = Settings.from_environment(home=home, port=port)
     allowed = (*known.allowed_cidrs, LOOPBACK)
     return Settings.from_environment(home=home, port=port, allowed_cidrs=allowed)

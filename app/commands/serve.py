@@ -11,9 +11,9 @@ import typer
 import uvicorn
 
 from app.commands.common import Home, Profile, command, out, say
-from app.core.errors import AlreadyRunning, BadInput
+from app.core.errors import AlreadyRunning, BadInput, ServiceDown
 from app.embedded.home import Home as HomeFolder
-from app.embedded.home import prepare_home
+from app.embedded.home import hold_home, prepare_home
 from app.embedded.lifeline import exit_with_parent
 from app.embedded.ports import check_port
 from app.embedded.services import Services, running_services, start_services
@@ -88,7 +88,10 @@ def run_everything(settings: Settings, *, on_ready: Callable[[], None] | None = 
         if on_ready is not None:
             on_ready()
 
-    with start_services(settings, on_failure=failed) as services:
+    with (
+        hold_home(folder, settings.address),
+        start_services(settings, on_failure=failed) as services,
+    ):
         migrate.upgrade(services.database_url)
         say.print("Starting the web server and the workers …")
         supervisor = Supervisor(
@@ -100,6 +103,8 @@ def run_everything(settings: Settings, *, on_ready: Callable[[], None] | None = 
             echo=settings.log_level == "debug",
         )
         supervisors.append(supervisor)
+        if services.failure is not None:  # before there was a supervisor to tell
+            raise ServiceDown(services.failure, cure=f"The logs are in {folder.logs}.")
         supervisor.run()
     say.print("Stopped.")
 

@@ -1,6 +1,6 @@
 """The studio profile's faces: MTCNN and InceptionResnetV1 (facenet-pytorch, VGGFace2 weights).
 
-On a CPU the embedding runs in ONNX Runtime, 1.8 times as fast as torch (docs/models.md); on CUDA it
+On a CPU the embedding runs in ONNX Runtime, which is faster there than torch; on CUDA it
 stays in torch. Pictures are cropped as `facenet_pytorch.extract_face` does it.
 """
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.core.vectors import Pixels
-from app.encoders import nets
+from app.encoders import memory, nets
 
 SIDE = 260
 CROP_SHARE = 260 / (260 + 32)  # the evaluation crop of efficientnet_lite_builder.py, tensorflow/tpu
@@ -58,4 +58,5 @@ class Lite2:
             features[index], classes[index] = found.mean(0), likely.mean(0)
 
         list(self._threads.map(one, range(len(pictures))))
+        memory.used()
         return features, classes

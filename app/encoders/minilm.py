@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.encoders import nets
+from app.encoders import memory, nets
 from app.encoders.packages import minilm_folder
 
 DIMENSION = 384
@@ -41,4 +41,5 @@ class MiniLM:
             ids = np.array([code.ids for code in coded])
             mask = np.array([code.attention_mask for code in coded], np.float32)
             vectors[part] = self._session.run(None, {"words": self._words[ids], "mask": mask})[0]
+        memory.used()
         return vectors

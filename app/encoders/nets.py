@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.core.errors import HomeUnusable, ModelUnavailable
-from app.encoders import packages
+from app.encoders import memory, packages
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -107,6 +107,7 @@ def open_session(path: Path, *, threads: int = 1) -> InferenceSession:
     """
     import onnxruntime as ort  # noqa: PLC0415
 
+    memory.used()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from app.core.faces import DetectedFace
 from app.core.vectors import Pixels
-from app.encoders import nets
+from app.encoders import memory, nets
 from app.encoders.found_faces import detected, smallest_face
 from app.encoders.infos import POCKET_FACE
 from app.encoders.mtcnn import Mtcnn
@@ -56,7 +56,9 @@ class PocketFaceEncoder:
         self._threads = ThreadPoolExecutor(threads, "faces")
 
     def detect(self, images: Sequence[Pixels]) -> list[list[DetectedFace]]:
-        return list(self._threads.map(self._one, images))
+        found = list(self._threads.map(self._one, images))
+        memory.used()
+        return found
 
     def _one(self, picture: Pixels) -> list[DetectedFace]:
         picture = np.ascontiguousarray(picture)

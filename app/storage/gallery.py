@@ -129,13 +129,30 @@ def event_counts(session: Session, event_ids: Sequence[int]) -> dict[int, EventC
 
 def covers(session: Session, event_ids: Sequence[int], each: int = 4) -> dict[int, list[Photo]]:
     """Up to `each` photos for each event's card, spread over its first indexed ones."""
-    found: dict[int, list[Photo]] = {}
-    for event_id in event_ids:
-        # The first few by the gallery's index: a spread over the whole event would read all of it.
-        first = photo_slice(session, event_id, None, each * 4).photos
-        step = max(1, len(first) // each)
-        found[event_id] = first[::step][:each]
-    return found
+    # The first few by the gallery's index: a spread over the whole event would read all of it.
+    rows = session.connection().execute(
+        text(_FIRST_PHOTOS), {"events": list(event_ids), "limit": each * 4}
+    )
+    ids = [row[0] for row in rows]
+    photos = session.exec(
+        select(Photo)
+        .options(load_only(*_TILE))
+        .where(col(Photo.id).in_(ids))
+        .order_by(col(Photo.taken_key), col(Photo.id))
+    )
+    found: dict[int, list[Photo]] = {event_id: [] for event_id in event_ids}
+    for photo in photos:
+        found[photo.event_id].append(photo)
+    return {e: first[:: max(1, len(first) // each)][:each] for e, first in found.items()}
+
+
+_FIRST_PHOTOS = """
+    SELECT photo.id FROM unnest(CAST(:events AS bigint[])) AS event (id)
+    CROSS JOIN LATERAL (
+        SELECT p.id FROM photo p WHERE p.event_id = event.id AND p.state = 'indexed'
+        ORDER BY p.taken_key, p.id LIMIT :limit
+    ) AS photo
+"""
 
 
 def photo_slice(session: Session, event_id: int, cursor: str | None, limit: int) -> PhotoSlice:

@@ -46,7 +46,7 @@ def make_broker(redis_url: str, *middleware: Middleware) -> RedisBroker:
             CurrentMessage(),
             ShutdownNotifications(notify_shutdown=True),
             TimeLimit(time_limit=3_600_000),
-            Results(backend=RedisBackend(url=redis_url)),  # type: ignore[no-untyped-call]
+            Results(backend=_results(redis_url)),  # type: ignore[no-untyped-call]
             *middleware,
         ],
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
@@ -57,12 +57,17 @@ def make_broker(redis_url: str, *middleware: Middleware) -> RedisBroker:
     return broker
 
 
+def _results(redis_url: str) -> RedisBackend:
+    # redis-py gives up reading after 5 s by default, which would cut a longer wait for a result.
+    return RedisBackend(client=redis.Redis.from_url(redis_url, socket_timeout=None))
+
+
 class RedisJobQueue:
     """`JobQueue` over Dramatiq. Knows jobs by name, so that no sender imports an actor."""
 
     def __init__(self, redis_url: str, broker: RedisBroker | None = None) -> None:
         self._broker = broker or make_broker(redis_url)
-        self._backend = RedisBackend(url=redis_url)
+        self._backend = _results(redis_url)
         self._client: redis.Redis = redis.Redis.from_url(redis_url)
 
     def _message(self, job: Job, args: tuple[object, ...], **options: object) -> Message[object]:

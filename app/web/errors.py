@@ -32,6 +32,7 @@ from app.core.errors import (
     UnknownPhoto,
     UnknownRun,
 )
+from app.web.access_log import redacted
 from app.web.contexts import ErrorPage
 from app.web.headers import add_security_headers
 
@@ -186,6 +187,8 @@ class ErrorResponses:
 
     def respond(self, request: Request, error: Exception) -> Response:
         path: str = request.scope["path"]
+        if (status := status_of(error)) >= 500:
+            log.warning("%d for %s: %s", status, redacted(path), error)
         if path.startswith(MACHINE_PATHS):
             return problem(error)
         if isinstance(error, NotSignedIn):

@@ -7,11 +7,12 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from app.core.errors import ClairError
@@ -78,6 +79,8 @@ class Hub:
             asyncio.create_task(work)
             for work in (self._listen(), self._sessions(), self._refresh())
         ]
+        for task in tasks:
+            task.add_done_callback(_report)
         try:
             yield
         finally:
@@ -92,9 +95,13 @@ class Hub:
         connection.push({"type": "progress", "event": slug, "run": run})
 
     async def _listen(self) -> None:
-        async for nudge in nudges(self._redis_url):
-            if self._watchers(nudge.event_id):
-                await self._heed(nudge)
+        while True:
+            try:
+                async for nudge in nudges(self._redis_url):
+                    if self._watchers(nudge.event_id):
+                        await self._heed(nudge)
+            except (ValueError, TypeError) as error:
+                log.warning("a message on the progress channel makes no sense: %s", error)
 
     async def _heed(self, nudge: Nudge) -> None:
         if nudge.change is Change.PROGRESS:
@@ -171,9 +178,14 @@ class Hub:
 
 
 @contextlib.contextmanager
-def _told(what: str) -> Any:
-    """PostgreSQL may be away for a moment; the next nudge or check tries again."""
+def _told(what: str) -> Iterator[None]:
+    """PostgreSQL may be away or busy for a moment; the next nudge or check tries again."""
     try:
         yield
-    except ClairError as error:
+    except (ClairError, SQLAlchemyError) as error:
         log.warning("could not tell %s: %s", what, error)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("the hub stopped: progress is no longer told", exc_info=error)

@@ -1,0 +1,168 @@
+"""Ingest throughput against the bare model: what the whole way costs beside embedding and faces.
+
+Value: CPU seconds a photo of a loop that only embeds pictures and finds faces, the decoded pictures
+already in memory, ÷ CPU seconds a photo of the whole ingest (all processes of the installation:
+fetch with 100 ms delay, decode, derive, embed, faces, PostgreSQL, Redis, web). Both use the same
+encoders on the same photos; loop and ingest alternate, and the value is the median of the pairs.
+`details` holds the wall-clock ratio, the memory peak (PSS over all processes) and a scan of the home
+folder for originals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from app.core.vectors import Pixels
+from app.encoders import registry
+from app.ingest.decode import DecodePool, DecodeSpec
+from benchmarks._installation import Installation, RemotePhotos
+from benchmarks._photos import photos
+from benchmarks._report import arguments, report, say
+
+BAR = 0.80
+MEMORY_BAR_MB = 3000
+BATCH = 16
+
+
+async def decoded(count: int, data: Path) -> list[Pixels]:
+    async with DecodePool(2) as pool:
+        spec = DecodeSpec()
+        return [
+            (await pool.decode(photo, spec)).pixels for photo in islice(photos(count, data), count)
+        ]
+
+
+class Loop:
+    """The preloaded embed-and-face loop."""
+
+    def __init__(self, models: Path, pixels: list[Pixels]) -> None:
+        self.images = registry.load_image_encoder("pocket", models)
+        self.faces = registry.load_face_encoder("pocket", models)
+        self.pixels = pixels
+        self.run(pixels[:BATCH])  # the first calls allocate
+
+    def run(self, pixels: list[Pixels]) -> tuple[float, float]:
+        """(CPU, wall) seconds a photo."""
+        cpu, wall = time.process_time(), time.perf_counter()
+        for start in range(0, len(pixels), BATCH):
+            chunk = pixels[start : start + BATCH]
+            self.images.encode_images(chunk)
+            self.faces.detect(chunk)
+        n = len(pixels)
+        return (time.process_time() - cpu) / n, (time.perf_counter() - wall) / n
+
+
+def originals_in(home: Path, known: set[bytes]) -> list[str]:
+    """Files under the home that hold an original: known bytes, or any JPEG at all."""
+    found = []
+    for folder, _, files in os.walk(home):
+        for name in files:
+            path = Path(folder) / name
+            try:
+                head = path.read_bytes() if path.stat().st_size < 50_000_000 else b""
+            except OSError:
+                continue
+            if head[:3] == b"\xff\xd8\xff" or head[1000:1064] in known:
+                found.append(str(path.relative_to(home)))
+    return found
+
+
+def main() -> int:
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--photos", type=int, default=3000)
+    parser.add_argument("--segments", type=int, default=3)
+    parser.add_argument("--delay", type=float, default=0.1, help="seconds before each answer")
+    options = parser.parse_args()
+    size = options.photos // options.segments
+    pairs, walls, rates, peaks = [], [], [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) / "home"
+        say("preparing photos …")
+        with (
+            RemotePhotos(options.photos, options.data, options.delay) as origin,
+            Installation(home) as installation,
+        ):
+            sample = asyncio.run(decoded(min(size, 160), options.data))
+            loop = Loop(home / "models", sample)
+            installation.wait_idle()
+            for segment in range(options.segments):
+                before = loop.run(sample)
+                report_ = ingest(installation, origin.url, segment, size, Path(scratch))
+                after = loop.run(sample)
+                loop_cpu, loop_wall = ((a + b) / 2 for a, b in zip(before, after, strict=True))
+                pairs.append(loop_cpu / report_["cpu_per_photo"])
+                walls.append(loop_wall / report_["wall_per_photo"])
+                rates.append(1 / report_["wall_per_photo"])
+                peaks.append(installation.peak)
+                say(
+                    f"segment {segment + 1}: {pairs[-1]:.3f} (wall {walls[-1]:.3f}),"
+                    f" {rates[-1]:.1f} photos/s, loop {1 / loop_wall:.1f}"
+                )
+            known = {photo[1000:1064] for photo in photos(options.photos, options.data)}
+            kept = originals_in(home, known)
+            peak, parts = installation.peak, installation.peak_parts
+    value = statistics.median(pairs)
+    return report(
+        {
+            "name": "ingest",
+            "value": round(value, 4),
+            "unit": "ratio",
+            "baseline": "embed-and-face loop on decoded pictures in memory, CPU seconds a photo",
+            "bar": f">= {BAR}",
+            "holds": value >= BAR and not kept and peak < MEMORY_BAR_MB * 1e6,
+            "runs": len(pairs),
+            "details": {
+                "photos": size * options.segments,
+                "pairs": [round(pair, 4) for pair in pairs],
+                "wall_ratio": {"value": round(statistics.median(walls), 4)},
+                "photos_per_second": round(statistics.median(rates), 2),
+                "originals_on_disk": {"value": len(kept), "bar": "== 0", "files": kept[:10]},
+                "peak_pss_mb": {
+                    "value": round(peak / 1e6),
+                    "bar": f"<= {MEMORY_BAR_MB}",
+                    "parts": {name: round(part / 1e6) for name, part in sorted(parts.items())},
+                    "after_each_segment": [round(p / 1e6) for p in peaks],
+                },
+                "delay_seconds": options.delay,
+            },
+        },
+        as_json=options.json,
+    )
+
+
+def ingest(
+    installation: Installation, url: str, segment: int, size: int, scratch: Path
+) -> dict[str, float]:
+    """Ingest one segment as an event of its own, faces allowed; CPU and wall seconds a photo."""
+    event = f"Segment {segment}"
+    listed = scratch / f"segment-{segment}.txt"
+    first = segment * size
+    listed.write_text("\n".join(f"{url}{n:05}.jpg" for n in range(first, first + size)))
+    _allow_faces(installation, event, url, scratch)
+    cpu, wall = installation.cpu_seconds(), time.perf_counter()
+    found = installation.json("ingest", event, str(listed), "--wait")
+    wall = time.perf_counter() - wall
+    cpu = installation.cpu_seconds() - cpu
+    assert found["indexed"] + found["unchanged"] == size, found
+    return {"cpu_per_photo": cpu / size, "wall_per_photo": found["seconds"] / size}
+
+
+def _allow_faces(installation: Installation, event: str, url: str, scratch: Path) -> None:
+    """An event is made by its first ingest; consent must come before the photos that count."""
+    one = scratch / "one.txt"
+    one.write_text(f"{url}none.jpg\n")
+    installation.run("ingest", event, str(one), "--wait", "--json")
+    installation.run("faces", event, "--on", "--purpose", "benchmark")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
