@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ _CPU_BATCH, _CUDA_BATCH = 8, 128
 _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
-@cache
+@lru_cache(maxsize=2)  # the model in use, and one that is being tried beside it
 def _load(model: str, tag: str, path: Path, device: str) -> tuple[Any, Callable[[Any], Any]]:
     """The model and its preprocessing; one copy a process, whoever asks. Raises ModelUnavailable.
 

@@ -159,7 +159,7 @@ def use_welcome_link(session: Session, secret: str, name: str, password: str) ->
     if link is None or link.used_at is not None or link.expires_at <= _now():
         raise NotAllowed(
             "This link was used already or is older than a day.",
-            cure="Run `clairvision owner link` on the server for a new one.",
+            cure="Run `clairvision owner-link` on the server for a new one (`--reset` for a new password).",
         )
     name = " ".join(name.split())
     if not name or len(name) > MAX_NAME:

@@ -51,10 +51,10 @@ def test_words_find_their_photograph(
     images: ImageEncoder, texts: TextEncoder, photos: dict[str, Pixels]
 ) -> None:
     queries = {
-        "astronaut": "a person in an orange suit",
-        "coffee": "a cup of hot drink on a table",
-        "cat": "a cat looking at the camera",
-        "rocket": "a rocket at a launch pad at night",
+        "astronaut": "a person wearing a uniform",
+        "coffee": "a cup of coffee",
+        "cat": "a cat",
+        "rocket": "a rocket launch",
     }
     pictures = images.encode_images(list(photos.values()))
     scores = texts.encode_texts([queries[name] for name in photos]) @ pictures.T
