@@ -230,6 +230,16 @@ class Settings:
             shown="none",
         ),
     )
+    trusted_proxies: tuple[Network, ...] = field(
+        default=(),
+        metadata=_setting(
+            "Networks of reverse proxies, whose X-Forwarded-For and X-Forwarded-Proto are believed. "
+            "Without it the limits on wrong passwords see only the proxy's address.",
+            _networks,
+            "networks separated by commas, like 172.16.0.0/12",
+            shown="none",
+        ),
+    )
     max_photo_bytes: int = field(
         default=80_000_000,
         metadata=_setting(

@@ -74,7 +74,7 @@ def run_worker(settings: Settings, queues: Sequence[Queue]) -> None:
         worker_threads=sum(THREADS[queue] for queue in queues),
     )
     helpers: list[Pulse | Sweeper] = [Pulse(engine, [queue.value for queue in queues])]
-    if Queue.GRAPH in queues:
+    if {Queue.INGEST, Queue.GRAPH} & set(queues):
         helpers.append(Sweeper(engine, jobs, settings.chunk_size))
     worker.start()
     for helper in helpers:

@@ -22,8 +22,10 @@ from app.commands.common import (
     print_json,
     say,
 )
+from app.commands.weights import needed_weights, require_weights
 from app.core.errors import BadInput, ServiceDown
 from app.embedded.home import Home as HomeFolder
+from app.embedded.home import prepare_home
 from app.encoders import weights
 from app.ingest.runs import event_runs
 from app.operate.doctor import examine
@@ -152,10 +154,7 @@ def doctor(as_json: Json = False, home: Home = None, profile: Profile = None) ->
 
 
 def _models_ready(settings: Settings) -> str:
-    """The weights that this profile needs. Raises ModelUnavailable with the ways out."""
-    if settings.profile == "studio":
-        for name in (settings.studio_model, weights.FACENET):
-            weights.require(name, settings.home / "models")
+    require_weights(settings)
     return f"{settings.encoders} has all its weights"
 
 
@@ -207,17 +206,33 @@ def _size(size: int | None) -> str:
 @models.command("pull")
 @command
 def models_pull(
-    name: Annotated[str, typer.Argument(help="A model's name from `models list`.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A model's name from `models list`; all of the profile by default."),
+    ] = None,
     mirror: Annotated[
         str | None, typer.Option(help="Address to load from instead of the original.")
     ] = None,
     from_file: Annotated[
         Path | None, typer.Option("--from", help="A file that you downloaded yourself.")
     ] = None,
+    profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Download a model's weights; an interrupted download goes on where it stopped."""
-    settings = Settings.from_environment(home=home)
+    """Download weights; an interrupted download goes on where it stopped."""
+    settings = Settings.from_environment(home=home, profile=profile)
+    names = [name] if name else needed_weights(settings)
+    if not names:
+        out.print("The profile pocket needs no download. For studio: --profile studio.")
+        return
+    if from_file is not None and len(names) > 1:
+        raise BadInput("--from goes with one model.", cure=f"Name it: {' or '.join(names)}.")
+    folder = prepare_home(settings.home).path / "models"
+    for each in names:
+        _pull(each, folder, mirror, from_file)
+
+
+def _pull(name: str, folder: Path, mirror: str | None, from_file: Path | None) -> None:
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -229,7 +244,7 @@ def models_pull(
         task = bar.add_task(name, total=None)
         path = weights.pull(
             name,
-            settings.home / "models",
+            folder,
             mirror=mirror,
             from_file=from_file,
             progress=lambda done, total: bar.update(task, completed=done, total=total),

@@ -11,6 +11,7 @@ import typer
 import uvicorn
 
 from app.commands.common import Home, Profile, command, out, say
+from app.commands.weights import require_weights
 from app.core.errors import AlreadyRunning, BadInput, ServiceDown
 from app.embedded.home import Home as HomeFolder
 from app.embedded.home import hold_home, prepare_home
@@ -20,7 +21,7 @@ from app.embedded.services import Services, running_services, start_services
 from app.operate.running import down as stop_running
 from app.operate.running import find_running, is_up, start_detached
 from app.settings import Settings
-from app.storage import accounts, migrate
+from app.storage import accounts, audit, migrate
 from app.storage.engine import make_engine, session_scope
 from workers.logs import set_up_logging
 from workers.supervisor import ChildSpec, Supervisor
@@ -47,6 +48,7 @@ def up(
     folder = prepare_home(settings.home)
     refuse_second(settings)
     check_port(settings.host, settings.port)
+    require_weights(settings)
     if detach:
         argv = [sys.executable, "-m", "app.cli", "up"]
         running = start_detached(argv, folder, {**os.environ, **settings.to_environment()})
@@ -178,6 +180,8 @@ def web(home: Home = None, host: Host = None, port: Port = None) -> None:
         log_config=None,
         access_log=False,  # app/web/access_log.py writes one without secrets
         server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
         timeout_graceful_shutdown=5,
         ws_max_size=64 * 1024,
     )
@@ -231,6 +235,7 @@ def owner_link(
     engine = make_engine(settings.database_url or "", pool_size=1)
     with session_scope(engine) as session:
         secret = accounts.make_welcome_link(session, reset=reset)
+        audit.record(session, "command line", "welcome-link.make")
     address = _address_of_running(settings)
     out.print(f"{address}/welcome/{secret}", soft_wrap=True)
 
