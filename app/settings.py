@@ -7,6 +7,7 @@ with the name of the variable, the value and what is allowed. docs/settings.md l
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -328,7 +329,15 @@ class Settings:
         for name, value in overrides.items():
             if value is not None:
                 values[name] = _cast(name, f"--{name.replace('_', '-')}", _as_text(value))
-        return cls(**values)
+        return cls(**{**_remembered(values.get("home", _default_home())), **values})
+
+    def remember(self) -> None:
+        """Keep the models that this home was started with: later commands on it use the same.
+
+        The environment and options still win. The home folder must exist.
+        """
+        kept = {name: getattr(self, name) for name in _REMEMBERED}
+        (self.home / _MEMORY).write_text(json.dumps(kept), "utf-8")
 
     def to_environment(self) -> dict[str, str]:
         """The variables that make a child process read these same settings."""
@@ -381,6 +390,19 @@ def as_markdown() -> str:
         f"| `{row.variable}` | {row.default} | {row.allowed} | {row.help} |" for row in describe()
     ]
     return "\n".join(lines) + "\n"
+
+
+_REMEMBERED = ("profile", "studio_model")
+_MEMORY = "models.json"
+
+
+def _remembered(home: Path) -> dict[str, Any]:
+    """What `remember` kept in this home; nothing where there is none or it can't be read."""
+    try:
+        kept = json.loads((home / _MEMORY).read_text("utf-8"))
+        return {name: _cast(name, str(home / _MEMORY), str(kept[name])) for name in _REMEMBERED}
+    except (OSError, ValueError, KeyError, TypeError, BadInput):
+        return {}
 
 
 _LIFELINE = "CLAIR_LIFELINE_FD"

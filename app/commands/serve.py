@@ -77,6 +77,7 @@ def run_everything(settings: Settings, *, on_ready: Callable[[], None] | None = 
     """
     set_up_logging(settings.log_level)
     folder = prepare_home(settings.home)
+    settings.remember()
     supervisors: list[Supervisor] = []
     say.print("Starting the database and the queue …")
 

@@ -128,10 +128,12 @@ def event_counts(session: Session, event_ids: Sequence[int]) -> dict[int, EventC
 
 
 def covers(session: Session, event_ids: Sequence[int], each: int = 4) -> dict[int, list[Photo]]:
-    """Up to `each` photos for each event's card, spread over its first indexed ones."""
-    # The first few by the gallery's index: a spread over the whole event would read all of it.
+    """Up to `each` photos for each event's card: the middles of as many equal parts of its order.
+
+    Neighbours are often frames of one burst; the parts show what the event holds.
+    """
     rows = session.connection().execute(
-        text(_FIRST_PHOTOS), {"events": list(event_ids), "limit": each * 4}
+        text(_SPREAD_PHOTOS), {"events": list(event_ids), "each": each}
     )
     ids = [row[0] for row in rows]
     photos = session.exec(
@@ -143,15 +145,21 @@ def covers(session: Session, event_ids: Sequence[int], each: int = 4) -> dict[in
     found: dict[int, list[Photo]] = {event_id: [] for event_id in event_ids}
     for photo in photos:
         found[photo.event_id].append(photo)
-    return {e: first[:: max(1, len(first) // each)][:each] for e, first in found.items()}
+    return found
 
 
-_FIRST_PHOTOS = """
-    SELECT photo.id FROM unnest(CAST(:events AS bigint[])) AS event (id)
+# Counted and walked in the gallery's partial index alone: no row of photo is read for it.
+_SPREAD_PHOTOS = """
+    SELECT chosen.id FROM unnest(CAST(:events AS bigint[])) AS event (id)
     CROSS JOIN LATERAL (
-        SELECT p.id FROM photo p WHERE p.event_id = event.id AND p.state = 'indexed'
-        ORDER BY p.taken_key, p.id LIMIT :limit
-    ) AS photo
+        SELECT count(*) AS photos, least(count(*), CAST(:each AS bigint)) AS parts
+        FROM photo WHERE event_id = event.id AND state = 'indexed'
+    ) AS size
+    CROSS JOIN LATERAL generate_series(0, size.parts - 1) AS part
+    CROSS JOIN LATERAL (
+        SELECT id FROM photo WHERE event_id = event.id AND state = 'indexed'
+        ORDER BY taken_key, id OFFSET (2 * part + 1) * size.photos / (2 * size.parts) LIMIT 1
+    ) AS chosen
 """
 
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { NO_CLUSTER } from "../src/cloud/decode";
 import { eased } from "../src/scene/flight";
-import { extent, fitDistance, nearestInSpace, pickPoint, projectPoint } from "../src/scene/nearest";
+import { extent, fitView, nearestInSpace, pickPoint, projectPoint } from "../src/scene/nearest";
 import { clusterColour, clusterColours } from "../src/scene/palette";
 
 /** A camera at the origin that looks along −z with a field of view of 90°. */
@@ -51,7 +51,7 @@ describe("points in space", () => {
     expect(extent(new Float32Array([1, 2, 3]))).toEqual({ centre: [1, 2, 3], radius: 1 });
   });
 
-  it("steps back far enough to see the points", () => {
+  it("steps back as far as it must, and looks at the middle of what is there", () => {
     const frame = {
       centre: [0, 0, 0],
       right: [1, 0, 0],
@@ -60,7 +60,19 @@ describe("points in space", () => {
       halfWidth: 1,
       halfHeight: 0.5,
     } as const;
-    expect(fitDistance(new Float32Array([0, 3, 1]), frame)).toBe(7);
+    expect(fitView(new Float32Array([0, 3, 1]), frame)).toEqual({
+      across: 0,
+      along: 3,
+      distance: 1,
+    });
+    const cloud = new Float32Array([-2, 0, 0, 4, 1, 0, 0, -1, 2]);
+    const { across, along, distance } = fitView(cloud, frame);
+    expect(across).toBe(1);
+    for (let at = 0; at < cloud.length; at += 3) {
+      const [x = 0, y = 0, z = 0] = cloud.subarray(at, at + 3);
+      expect(Math.abs(x - across)).toBeLessThanOrEqual(distance - z);
+      expect(Math.abs(y - along)).toBeLessThanOrEqual((distance - z) / 2);
+    }
   });
 });
 

@@ -133,3 +133,17 @@ def test_every_setting_is_described() -> None:
 def test_the_documentation_agrees() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     assert as_markdown() in page.read_text("utf-8"), "run: python scripts/write_settings_page.py"
+
+
+def test_a_home_remembers_its_models_until_somebody_says_otherwise(tmp_path: Path) -> None:
+    Settings.from_environment({}, home=tmp_path, profile="studio").remember()
+    assert Settings.from_environment({}, home=tmp_path).encoders.startswith("studio:ViT-L-14/")
+    assert Settings.from_environment({}, home=tmp_path, profile="pocket").profile == "pocket"
+    told = {"CLAIR_HOME": str(tmp_path), "CLAIR_PROFILE": "pocket"}
+    assert Settings.from_environment(told).profile == "pocket"
+
+
+@pytest.mark.parametrize("kept", ["", "[]", "{}", '{"profile": 3, "studio_model": "a/b"}'])
+def test_a_broken_memory_is_as_good_as_none(tmp_path: Path, kept: str) -> None:
+    (tmp_path / "models.json").write_text(kept)
+    assert Settings.from_environment({}, home=tmp_path).profile == "pocket"

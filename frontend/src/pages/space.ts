@@ -4,7 +4,7 @@ import "../styles/space.css";
 import { CloudLoader, CloudUnavailable } from "../cloud/load";
 import { installHook } from "../scene/hook";
 import { bindPointer } from "../scene/pointer";
-import { SpaceScene } from "../scene/scene";
+import { type Covered, SpaceScene } from "../scene/scene";
 import { explain, getJson, Problem } from "../state/api";
 import { sharedLive } from "../state/live";
 import { readManifest } from "../state/models";
@@ -41,6 +41,7 @@ class SpacePage {
   constructor() {
     this.#scene = new SpaceScene(this.#canvas, {
       settled: () => this.#settled(),
+      covered: () => this.#covered(),
       lost: (lost) =>
         this.#say(lost ? "The graphics card is busy; waiting for it" : this.#summary()),
     });
@@ -72,6 +73,16 @@ class SpacePage {
     for (const end of this.#ends.splice(0)) end();
     this.#loader.dispose();
     this.#scene.dispose();
+  }
+
+  /** By the status above and the bar below. */
+  #covered(): Covered {
+    const canvas = this.#canvas.getBoundingClientRect();
+    const bar = need(".space-bar", HTMLElement).getBoundingClientRect();
+    return {
+      top: this.#status.getBoundingClientRect().bottom - canvas.top,
+      bottom: canvas.bottom - bar.top,
+    };
   }
 
   #bind(): void {

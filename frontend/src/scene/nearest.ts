@@ -107,28 +107,59 @@ export interface Frame {
   right: readonly [number, number, number];
   up: readonly [number, number, number];
   back: readonly [number, number, number];
-  /** Half of the view's width and height at distance one. */
+  /** Half of the free view's width and height at distance one. */
   halfWidth: number;
   halfHeight: number;
 }
 
-/** How far from the centre the camera must be to see 98 % of the points. */
-export function fitDistance(positions: Float32Array, frame: Frame): number {
+export interface Fit {
+  /** From the centre along `right` and `up` to the place that the camera looks at. */
+  across: number;
+  along: number;
+  /** From that place to the camera, along `back`. */
+  distance: number;
+}
+
+/** Of a large cloud, this share on each side must be in view: lone outliers don't shrink the rest. */
+const FITTED_SHARE = 0.995;
+const LARGE = 2_000;
+
+/**
+ * The nearest camera that sees the whole cloud. A point (x, y, z in the camera's axes) is in view
+ * where ±x ≤ halfWidth · (distance − z), and so for y: the extremes of ±x + halfWidth · z give
+ * both the middle and the distance.
+ */
+export function fitView(positions: Float32Array, frame: Frame): Fit {
   const { centre, right, up, back, halfWidth, halfHeight } = frame;
   const count = positions.length / 3;
-  if (count === 0) return 1;
-  const distances = new Float32Array(count);
+  if (count === 0) return { across: 0, along: 0, distance: 1 };
+  const toRight = new Float32Array(count);
+  const toLeft = new Float32Array(count);
+  const upwards = new Float32Array(count);
+  const downwards = new Float32Array(count);
   for (let index = 0; index < count; index += 1) {
     const x = (positions[index * 3] ?? 0) - centre[0];
     const y = (positions[index * 3 + 1] ?? 0) - centre[1];
     const z = (positions[index * 3 + 2] ?? 0) - centre[2];
-    const along = (axis: readonly [number, number, number]): number =>
+    const on = (axis: readonly [number, number, number]): number =>
       x * axis[0] + y * axis[1] + z * axis[2];
-    const needed = Math.max(Math.abs(along(right)) / halfWidth, Math.abs(along(up)) / halfHeight);
-    distances[index] = needed + along(back);
+    const depth = on(back);
+    toRight[index] = on(right) + halfWidth * depth;
+    toLeft[index] = -on(right) + halfWidth * depth;
+    upwards[index] = on(up) + halfHeight * depth;
+    downwards[index] = -on(up) + halfHeight * depth;
   }
-  distances.sort();
-  return distances[Math.floor((count - 1) * 0.98)] ?? 1;
+  const share = count > LARGE ? FITTED_SHARE : 1;
+  const extreme = (side: Float32Array): number => side.sort()[Math.floor((count - 1) * share)] ?? 0;
+  const [east, west, north, south] = [
+    extreme(toRight),
+    extreme(toLeft),
+    extreme(upwards),
+    extreme(downwards),
+  ];
+  const wide = (east + west) / (2 * halfWidth);
+  const high = (north + south) / (2 * halfHeight);
+  return { across: (east - west) / 2, along: (north - south) / 2, distance: Math.max(wide, high) };
 }
 
 /** Middle of the cloud and the radius around it that holds 98 % of its points. */

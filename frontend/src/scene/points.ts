@@ -12,7 +12,7 @@ import type { Cloud } from "../cloud/decode";
 import { clusterColours } from "./palette";
 
 /** Smallest and largest diameter of a point, in CSS pixels. */
-export const POINT_LIMITS = { smallest: 2.5, largest: 56 } as const;
+export const POINT_LIMITS = { smallest: 2.5, largest: 40 } as const;
 
 const VERTEX = /* glsl */ `
 uniform float uDiameter;   // of a point, in units of the cloud

@@ -13,7 +13,8 @@ import type { Cloud } from "../cloud/decode";
 import { Flight, type Pose } from "./flight";
 import {
   extent,
-  fitDistance,
+  type Fit,
+  fitView,
   nearestInSpace,
   type Projected,
   pickPoint,
@@ -25,16 +26,28 @@ import { CloudPoints, POINT_LIMITS } from "./points";
 const FIELD_OF_VIEW = 50;
 const MAX_DEVICE_RATIO = 2;
 const PICK_SLACK_PX = 8;
-/** Share of the picture that the cloud fills at home. */
-const HOME_FILL = 0.84;
+/** Share of the free picture that the cloud fills at home. */
+const HOME_FILL = 0.9;
+/** Diameter of a point at home in CSS pixels, for up to a hundred points; smaller the more there are. */
+const HOME_POINT_PX = 13;
 /** Towards the camera from the middle of the cloud, at home. */
 const HOME_DIRECTION = new Vector3(0.3, 0.25, 1).normalize();
+const HOME_RIGHT = new Vector3(0, 1, 0).cross(HOME_DIRECTION).normalize();
+const HOME_UP = HOME_DIRECTION.clone().cross(HOME_RIGHT);
+
+/** CSS pixels that something else covers along the canvas's edges. */
+export interface Covered {
+  top: number;
+  bottom: number;
+}
 
 export interface SceneEvents {
   /** The camera has come to rest. */
   settled(): void;
   /** The graphics card was taken away (true), or is back (false). */
   lost(lost: boolean): void;
+  /** Asked at every change of size; the cloud is kept out of it. */
+  covered(): Covered;
 }
 
 export interface SceneStats {
@@ -65,6 +78,9 @@ export class SpaceScene {
   #cloud: Cloud | null = null;
   #centre = new Vector3();
   #radius = 1;
+  #home: Fit = { across: 0, along: 0, distance: 1 };
+  /** Share of the picture's height that nothing covers. */
+  #freeShare = 1;
   #sizeFactor = 1;
   #flight: Flight | null = null;
   #frame = 0;
@@ -121,7 +137,7 @@ export class SpaceScene {
     this.#controls.minDistance = radius / 100;
     this.#controls.maxDistance = radius * 12;
     this.#cloudPoints.setCloud(cloud);
-    this.#sizePoints();
+    this.#fitHome();
     if (first) this.home(true);
     this.request();
   }
@@ -146,20 +162,13 @@ export class SpaceScene {
   }
 
   home(jump = this.#jump): void {
-    const half = Math.tan((FIELD_OF_VIEW * Math.PI) / 360) * HOME_FILL;
-    const right = new Vector3(0, 1, 0).cross(HOME_DIRECTION).normalize();
-    const up = HOME_DIRECTION.clone().cross(right);
-    const fitted = fitDistance(this.#cloud?.positions ?? new Float32Array(), {
-      centre: this.#centre.toArray(),
-      right: right.toArray(),
-      up: up.toArray(),
-      back: HOME_DIRECTION.toArray(),
-      halfWidth: half * this.#camera.aspect,
-      halfHeight: half,
-    });
-    const distance = Math.max(fitted, this.#radius * 0.5);
-    const position = this.#centre.clone().addScaledVector(HOME_DIRECTION, distance);
-    this.#fly({ position, target: this.#centre.clone() }, jump);
+    const { across, along, distance } = this.#home;
+    const target = this.#centre
+      .clone()
+      .addScaledVector(HOME_RIGHT, across)
+      .addScaledVector(HOME_UP, along);
+    const position = target.clone().addScaledVector(HOME_DIRECTION, distance);
+    this.#fly({ position, target }, jump);
   }
 
   /** Flies so that the point is in the middle and its neighbours around it. */
@@ -297,10 +306,27 @@ export class SpaceScene {
     return new Vector3().fromArray(positions, index * 3);
   }
 
-  /** Diameter of a point in units of the cloud: smaller the more there are. */
+  /** Diameter of a point in units of the cloud. */
   #diameter(): number {
-    const count = Math.max(1, this.#cloud?.count ?? 1);
-    return ((this.#radius * 0.36) / Math.cbrt(count)) * this.#sizeFactor;
+    const count = Math.max(100, this.#cloud?.count ?? 0);
+    const pixels = HOME_POINT_PX * (100 / count) ** 0.25 * this.#sizeFactor;
+    return (pixels * this.#home.distance) / this.#pixelsAtOne();
+  }
+
+  /** The home view of this cloud in a picture of this shape, and the point size that goes with it. */
+  #fitHome(): void {
+    if (!this.#cloud) return;
+    const half = Math.tan((FIELD_OF_VIEW * Math.PI) / 360) * HOME_FILL;
+    const fit = fitView(this.#cloud.positions, {
+      centre: this.#centre.toArray(),
+      right: HOME_RIGHT.toArray(),
+      up: HOME_UP.toArray(),
+      back: HOME_DIRECTION.toArray(),
+      halfWidth: half * this.#camera.aspect,
+      halfHeight: half * this.#freeShare,
+    });
+    this.#home = { ...fit, distance: Math.max(fit.distance, this.#radius * 0.5) };
+    this.#sizePoints();
   }
 
   #sizePoints(): void {
@@ -334,7 +360,11 @@ export class SpaceScene {
     this.#renderer.setPixelRatio(ratio);
     this.#renderer.setSize(width, height, false);
     this.#camera.aspect = width / height;
-    this.#camera.updateProjectionMatrix();
+    const { top, bottom } = this.#events.covered();
+    this.#freeShare = Math.max(0.4, (height - top - bottom) / height);
+    // what the camera looks at stands in the middle of the free part
+    this.#camera.setViewOffset(width, height, 0, (bottom - top) / 2, width, height);
+    this.#fitHome();
     this.#cloudPoints.setScreen(this.#pixelsAtOne() * ratio, ratio);
     // resizing clears the canvas: drawing now spares a blank frame
     if (this.#cloud) this.renderSync();
