@@ -11,20 +11,17 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import platformdirs
 
+from app.core import casts
+from app.core.casts import Network
 from app.core.errors import BadInput
-
-Network = IPv4Network | IPv6Network
 
 PROFILES = ("pocket", "studio")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-MIN_SECRET = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,74 +32,6 @@ class Described:
     default: str
     allowed: str
     help: str
-
-
-class _Wrong(Exception):
-    """A cast failed; becomes BadInput once the variable's name is known."""
-
-
-def _text(value: str) -> str:
-    if not value.strip():
-        raise _Wrong
-    return value.strip()
-
-
-def _path(value: str) -> Path:
-    return Path(_text(value)).expanduser().absolute()
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def cast(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError as error:
-            raise _Wrong from error
-        if not low <= number <= high:
-            raise _Wrong
-        return number
-
-    return cast
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def cast(value: str) -> str:
-        chosen = value.strip().lower()
-        if chosen not in allowed:
-            raise _Wrong
-        return chosen
-
-    return cast
-
-
-def _url(*schemes: str) -> Callable[[str], str]:
-    def cast(value: str) -> str:
-        try:
-            scheme = urlsplit(value.strip()).scheme
-        except ValueError as error:
-            raise _Wrong from error
-        if scheme not in schemes:
-            raise _Wrong
-        return value.strip()
-
-    return cast
-
-
-def _networks(value: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
-    except ValueError as error:
-        raise _Wrong from error
-
-
-def _ports(value: str) -> tuple[int, ...]:
-    port = _whole(1, 65535)
-    return tuple(port(part) for part in value.split(",") if part.strip())
-
-
-def _secret(value: str) -> str:
-    if len(value) < MIN_SECRET:
-        raise _Wrong
-    return value
 
 
 def _default_home() -> Path:
@@ -144,7 +73,7 @@ class Settings:
         metadata=_setting(
             "Folder that holds everything of this installation: database, thumbnails, models, "
             "logs and secrets.",
-            _path,
+            casts.path,
             "a folder",
             shown="the platform's data folder",
         ),
@@ -154,7 +83,7 @@ class Settings:
         repr=False,
         metadata=_setting(
             "PostgreSQL with pgvector to use; without it one is started under the home folder.",
-            _url("postgresql", "postgres", "postgresql+psycopg"),
+            casts.url("postgresql", "postgres", "postgresql+psycopg"),
             "postgresql://user:password@host/database",
             variable="DATABASE_URL",
             shown="embedded",
@@ -166,7 +95,7 @@ class Settings:
         repr=False,
         metadata=_setting(
             "Redis to use; without it one is started under the home folder.",
-            _url("redis", "rediss", "unix"),
+            casts.url("redis", "rediss", "unix"),
             "redis://, rediss:// or unix:// URL",
             variable="REDIS_URL",
             shown="embedded",
@@ -178,7 +107,7 @@ class Settings:
         metadata=_setting(
             "Which models make the vectors: pocket (small, no download) or studio (ViT-L/14 and "
             "FaceNet).",
-            _one_of(*PROFILES),
+            casts.one_of(*PROFILES),
             "pocket, studio",
         ),
     )
@@ -186,7 +115,7 @@ class Settings:
         default="ViT-L-14/datacomp_xl_s13b_b90k",
         metadata=_setting(
             "The open_clip architecture and weights of the studio profile.",
-            _text,
+            casts.text,
             "ARCHITECTURE/WEIGHTS as open_clip names them",
         ),
     )
@@ -194,20 +123,20 @@ class Settings:
         default="127.0.0.1",
         metadata=_setting(
             "Address on which the web server listens; 0.0.0.0 opens it to the network.",
-            _text,
+            casts.text,
             "an address or host name of this machine",
         ),
     )
     port: int = field(
         default=8765,
-        metadata=_setting("Port of the web server.", _whole(1, 65535), "1 to 65535"),
+        metadata=_setting("Port of the web server.", casts.whole(1, 65535), "1 to 65535"),
     )
     public_url: str | None = field(
         default=None,
         metadata=_setting(
             "Address under which people reach the server, for links and for the check of a "
             "request's origin. Behind a reverse proxy it must be set.",
-            _url("http", "https"),
+            casts.url("http", "https"),
             "http:// or https:// URL",
             shown="http://HOST:PORT",
         ),
@@ -217,7 +146,7 @@ class Settings:
         metadata=_setting(
             "Private networks from which photos may be fetched, for example a NAS. Nothing else "
             "can open them.",
-            _networks,
+            casts.networks,
             "networks separated by commas, like 192.168.1.0/24",
             shown="none",
         ),
@@ -226,7 +155,7 @@ class Settings:
         default=(),
         metadata=_setting(
             "Ports beside 80 and 443 from which photos may be fetched.",
-            _ports,
+            casts.ports,
             "ports separated by commas",
             shown="none",
         ),
@@ -236,7 +165,7 @@ class Settings:
         metadata=_setting(
             "Networks of reverse proxies, whose X-Forwarded-For and X-Forwarded-Proto are believed. "
             "Without it the limits on wrong passwords see only the proxy's address.",
-            _networks,
+            casts.networks,
             "networks separated by commas, like 172.16.0.0/12",
             shown="none",
         ),
@@ -245,7 +174,7 @@ class Settings:
         default=80_000_000,
         metadata=_setting(
             "Largest original that is fetched, in bytes.",
-            _whole(1_000, 2_000_000_000),
+            casts.whole(1_000, 2_000_000_000),
             "1000 to 2000000000",
         ),
     )
@@ -253,21 +182,23 @@ class Settings:
         default=100,
         metadata=_setting(
             "Largest picture that is decoded, in millions of pixels.",
-            _whole(1, 1_000),
+            casts.whole(1, 1_000),
             "1 to 1000",
         ),
     )
     fetch_concurrency: int = field(
         default=32,
         metadata=_setting(
-            "Photos that one ingest process fetches at the same time.", _whole(1, 512), "1 to 512"
+            "Photos that one ingest process fetches at the same time.",
+            casts.whole(1, 512),
+            "1 to 512",
         ),
     )
     per_host_concurrency: int = field(
         default=8,
         metadata=_setting(
             "Photos that one ingest process fetches from the same host at the same time.",
-            _whole(1, 512),
+            casts.whole(1, 512),
             "1 to 512",
         ),
     )
@@ -275,27 +206,27 @@ class Settings:
         default_factory=_cores,
         metadata=_setting(
             "Disposable processes that decode pictures, for each ingest process.",
-            _whole(1, 256),
+            casts.whole(1, 256),
             "1 to 256",
             shown="number of cores",
         ),
     )
     chunk_size: int = field(
         default=16,
-        metadata=_setting("Photos in one ingest message.", _whole(1, 256), "1 to 256"),
+        metadata=_setting("Photos in one ingest message.", casts.whole(1, 256), "1 to 256"),
     )
     worker_processes: int = field(
         default=1,
         metadata=_setting(
             "Ingest processes that `clairvision up` starts; each loads the models once.",
-            _whole(1, 64),
+            casts.whole(1, 64),
             "1 to 64",
         ),
     )
     log_level: str = field(
         default="info",
         metadata=_setting(
-            "How much the logs say.", _one_of(*LOG_LEVELS), "debug, info, warning, error"
+            "How much the logs say.", casts.one_of(*LOG_LEVELS), "debug, info, warning, error"
         ),
     )
     secret_key: str | None = field(
@@ -304,7 +235,7 @@ class Settings:
         metadata=_setting(
             "Key that signs sessions and links. Set the same one on every web server; alone, a "
             "server makes its own and keeps it in the home folder.",
-            _secret,
+            casts.secret,
             "32 characters or more",
             shown="generated",
             secret=True,
@@ -419,7 +350,7 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
 def chosen_home(environ: Mapping[str, str] | None = None) -> Path | None:
     """The home that CLAIR_HOME names; None where nobody chose one."""
     raw = (os.environ if environ is None else environ).get("CLAIR_HOME", "")
-    return _path(raw) if raw.strip() else None
+    return casts.path(raw) if raw.strip() else None
 
 
 def lifeline_fd(environ: Mapping[str, str] | None = None) -> int | None:
@@ -438,7 +369,7 @@ def _cast(name: str, shown: str, raw: str) -> Any:
     metadata = next(each.metadata for each in fields(Settings) if each.name == name)
     try:
         return metadata["cast"](raw)
-    except _Wrong as error:
+    except casts.Unusable as error:
         value = "(hidden)" if metadata["secret"] else f"“{raw}”"
         raise BadInput(
             f"{shown} is {value}, which can't be used.", cure=f"Allowed: {metadata['allowed']}."

@@ -24,6 +24,7 @@ from app.embedded.postgres import libpq_url
 from app.embedded.services import Services, start_services
 from app.settings import Settings
 from app.storage.engine import make_engine
+from tests.installation import Cli, running, sample_photos
 
 _numbers = itertools.count(1)
 _REDIS_DATABASES = 15  # a server of the operator's has 16 by default; 0 is left alone
@@ -86,6 +87,19 @@ def settings(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
     return Settings.from_environment(
         {}, home=tmp_path / "home", database_url=database_url, redis_url=redis_url
     )
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """One whole installation for the command line's and the browser's tests."""
+    with running(tmp_path_factory.mktemp("installation") / "home") as cli:
+        yield cli
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, bytes]:
+    """Real photographs as JPEG, by file name."""
+    return sample_photos()
 
 
 @pytest.fixture(scope="session")

@@ -40,8 +40,13 @@ def make_photos(engine, count: int, *, event: str = "Party", faces_on: bool = Fa
     with session_scope(engine) as session:
         assert claim_run(session, run_id) is not None
         recorded = ledger.record_locators(
-            session, event_id=event_id, source_id=source_id, run_id=run_id, model=model,
-            faces_on=faces_on, locators=locators,
+            session,
+            event_id=event_id,
+            source_id=source_id,
+            run_id=run_id,
+            model=model,
+            faces_on=faces_on,
+            locators=locators,
         )
     return Made(event_id, source_id, run_id, model, recorded.to_do)
 
@@ -61,7 +66,8 @@ def index_photos(engine, made: Made, vectors: Sequence | None = None) -> np.ndar
             {"ids": made.photo_ids},
         )
         store_photo_vectors(
-            session, made.model,
+            session,
+            made.model,
             [(i, made.event_id, v) for i, v in zip(made.photo_ids, rows, strict=True)],
         )
     return rows

@@ -42,6 +42,10 @@ THREADS = {Queue.INGEST: 3, Queue.QUERY: 4, Queue.GRAPH: 1}
 every core by themselves."""
 
 
+STOP_MS = 15_000
+"""The supervisor kills what has not stopped after 20 s."""
+
+
 def parse_queues(names: str) -> list[Queue]:
     """`ingest,query` → queues. Raises BadInput."""
     known = {queue.value: queue for queue in Queue}
@@ -55,7 +59,10 @@ def parse_queues(names: str) -> list[Queue]:
 
 
 def run_worker(settings: Settings, queues: Sequence[Queue]) -> None:
-    """Work on these queues until SIGINT or SIGTERM, then finish what is in hand and return."""
+    """Work on these queues until SIGINT or SIGTERM, then give back what is in hand and return.
+
+    Raises BadInput without the services' addresses, and whatever loading the encoders raises.
+    """
     exit_with_parent()
     if not settings.database_url or not settings.redis_url:
         raise BadInput(
@@ -76,18 +83,26 @@ def run_worker(settings: Settings, queues: Sequence[Queue]) -> None:
     helpers: list[Pulse | Sweeper] = [Pulse(engine, [queue.value for queue in queues])]
     if {Queue.INGEST, Queue.GRAPH} & set(queues):
         helpers.append(Sweeper(engine, jobs, settings.chunk_size))
+    stopped = _stopped_by_signal()
     worker.start()
     for helper in helpers:
         helper.start()
     log.info("working on %s", ", ".join(queues))
-    if workshop is not None:
-        _in_loop(workshop.pipeline())
-    _wait_for_signal()
-    log.info("stopping: finishing what is in hand")
-    for helper in helpers:
-        helper.stop()
-    worker.stop(timeout=20_000)
-    engine.dispose()
+    loading = _Loading(workshop) if workshop is not None else None
+    try:
+        while not stopped.wait(0.5):
+            if loading is not None:
+                loading.check()
+    finally:
+        # Also where loading failed: the threads that are left would keep a dead worker alive.
+        log.info("stopping: giving back what is in hand")
+        for helper in helpers:
+            helper.stop()
+        worker.stop(timeout=STOP_MS)
+        engine.dispose()
+        if loading is not None and loading.is_alive():
+            # Nothing is in hand any more, and Python would wait for the thread that reads weights.
+            os._exit(0)
 
 
 class _CloseWorkshop(Middleware):
@@ -127,7 +142,7 @@ def _register(
         # Warm at start, so that the first search isn't slow.
         threading.Thread(target=encoder, name="warm-up", daemon=True).start()
     if Queue.GRAPH in queues:
-        actors.register_graph(broker, {**os.environ, **settings.to_environment()})
+        actors.register_graph(broker, {**os.environ, **settings.to_environment()}, engine)
     return workshop
 
 
@@ -150,13 +165,35 @@ class _ResidentEncoder:
         return self._encoder
 
 
+class _Loading(threading.Thread):
+    """Opens the pipeline ahead of the first photo, while the worker can already be stopped."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        super().__init__(name="loading", daemon=True)
+        self._workshop = workshop
+        self._error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            _in_loop(self._workshop.pipeline())
+        except Exception as error:  # noqa: BLE001 - raised again by check
+            self._error = error
+
+    def check(self) -> None:
+        """Raises what went wrong, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+
 def _in_loop(coroutine: Awaitable[object]) -> None:
     loop = get_event_loop_thread()
     if loop is not None:
         loop.run_coroutine(coroutine)
 
 
-def _wait_for_signal() -> None:
+def _stopped_by_signal() -> threading.Event:
+    """An event that SIGINT or SIGTERM sets from now on."""
     stopped = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -164,5 +201,4 @@ def _wait_for_signal() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    while not stopped.wait(1.0):
-        pass
+    return stopped

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from sqlalchemy import Engine, text
 
-from app.core.errors import ServiceDown
+from app.core.errors import DiskFull, ServiceDown
 from app.storage.engine import session_scope
 
 EVERY_SECONDS = 5.0
@@ -28,7 +28,7 @@ class Pulse(threading.Thread):
     def run(self) -> None:
         while True:
             # A missed beat is made good by the next; the page shows how long ago the last one was.
-            with suppress(ServiceDown):
+            with suppress(ServiceDown, DiskFull):
                 self._beat()
             if self._stopped.wait(EVERY_SECONDS):
                 return
@@ -60,5 +60,5 @@ class Pulse(threading.Thread):
                 session.connection().execute(
                     text("DELETE FROM worker WHERE name = :name"), {"name": self._name}
                 )
-        except ServiceDown:
+        except (ServiceDown, DiskFull):
             return  # the row is forgotten by age

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from sqlalchemy import Engine, text
 
 from app.core.errors import ServiceDown
 from app.core.jobs import Job, Queue
 from app.ingest import ledger, runs
+from app.ingest.consent import expire_faces
 from app.storage.engine import session_scope
 from app.storage.queue import RedisJobQueue
 
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5.0
+AFTER_OUTAGE_SECONDS = 10.0
+"""Before the first sweep after an outage: live workers renew or give back their leases meanwhile,
+so that the outage is not counted as their deaths."""
+EXPIRE_EVERY_SECONDS = 60.0
 _LOCK = 7_263_418_250_114_002
 
 
 def sweep_once(engine: Engine, jobs: RedisJobQueue, chunk_size: int) -> int:
     """One round; returns the number of messages sent. Does nothing while another sweeper works."""
     waiting = jobs.lengths()
-    idle = {q for q in Queue if waiting[q][0] == 0 and jobs.in_flight(q) == 0}
+    empty = {q for q in Queue if waiting[q][0] == 0}
+    idle = {q for q in empty if jobs.in_flight(q) == 0}
     with session_scope(engine) as session:
         connection = session.connection()
         mine = connection.execute(
@@ -30,8 +37,10 @@ def sweep_once(engine: Engine, jobs: RedisJobQueue, chunk_size: int) -> int:
         ).scalar_one()
         if not mine:
             return 0
-        swept = ledger.sweep(session, queue_is_idle=Queue.INGEST in idle)
-        to_send = runs.sweep_runs(session, idle=idle)
+        swept = ledger.sweep(
+            session, queue_is_idle=Queue.INGEST in idle, queue_is_empty=Queue.INGEST in empty
+        )
+        to_send = runs.sweep_runs(session, idle=idle, empty=empty)
     if swept.quarantined or swept.suspects:
         log.warning(
             "%d photos lost their worker, %d were quarantined",
@@ -55,15 +64,29 @@ class Sweeper(threading.Thread):
         super().__init__(name="sweeper", daemon=True)
         self._engine, self._jobs, self._chunk_size = engine, jobs, chunk_size
         self._stopped = threading.Event()
+        self._expire_at = 0.0
 
     def run(self) -> None:
-        while not self._stopped.wait(EVERY_SECONDS):
+        pause = EVERY_SECONDS
+        while not self._stopped.wait(pause):
+            pause = EVERY_SECONDS
             try:
                 sweep_once(self._engine, self._jobs, self._chunk_size)
+                self._expire()
             except ServiceDown as error:
                 log.warning("sweeping waits: %s", error)
+                pause = AFTER_OUTAGE_SECONDS
             except Exception:
                 log.exception("a sweep failed; the next one tries again")
+
+    def _expire(self) -> None:
+        if time.monotonic() < self._expire_at:
+            return
+        self._expire_at = time.monotonic() + EXPIRE_EVERY_SECONDS
+        with session_scope(self._engine) as session:
+            deleted = expire_faces(session)
+        if deleted:
+            log.info("%d faces were deleted: their retention is over", deleted)
 
     def stop(self) -> None:
         self._stopped.set()

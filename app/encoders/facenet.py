@@ -111,6 +111,8 @@ class FaceNetEncoder:
 
     def detect(self, images: Sequence[Pixels]) -> list[list[DetectedFace]]:
         """Detection runs picture by picture, the embedding over all their faces at once."""
+        if not images:
+            return []
         pictures = [np.ascontiguousarray(picture) for picture in images]
         found = list(
             self._threads.map(

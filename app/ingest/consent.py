@@ -24,7 +24,9 @@ def set_faces(
     """Allow or forbid face recognition in an event; who decided and when is recorded.
 
     Turning it off deletes every face and face vector of the event. Photos that are already indexed
-    get their faces at the next ingest of their source. Raises BadInput without a purpose.
+    get their faces at the next ingest of their source. Turning it on again while it is on renews
+    the consent: photos whose faces have expired get them again then. Raises BadInput without a
+    purpose.
     """
     if on and not purpose.strip():
         raise BadInput(
@@ -33,6 +35,8 @@ def set_faces(
         )
     if retention_days is not None and retention_days < 1:
         raise BadInput("The retention is a number of days, at least 1.")
+    if on and event.id is not None:
+        _forget_expired(session, event.id)
     event.faces_on = on
     event.faces_purpose = purpose.strip()
     event.faces_policy = policy.strip()
@@ -51,4 +55,32 @@ def forget_faces(session: Session, event_id: int) -> None:
     connection.execute(text("DELETE FROM face WHERE event_id = :event"), {"event": event_id})
     connection.execute(
         text("UPDATE photo SET faces_at = NULL WHERE event_id = :event"), {"event": event_id}
+    )
+
+
+_EXPIRED = (
+    "SELECT photo.id FROM photo JOIN event ON event.id = photo.event_id"
+    " WHERE photo.faces_at < now() - make_interval(days => event.faces_retention_days)"
+)
+
+
+def expire_faces(session: Session) -> int:
+    """Delete faces older than their event's retention, with their vectors; returns how many.
+
+    A photo keeps the time at which its faces were looked for, so that no later ingest makes them
+    again: that takes a renewed consent (`set_faces`). Events without a retention keep theirs.
+    """
+    deleted = session.connection().execute(
+        text(f"DELETE FROM face WHERE photo_id IN ({_EXPIRED})")  # noqa: S608 - a constant
+    )
+    return deleted.rowcount
+
+
+def _forget_expired(session: Session, event_id: int) -> None:
+    expire_faces(session)
+    session.connection().execute(
+        text(
+            f"UPDATE photo SET faces_at = NULL WHERE event_id = :event AND id IN ({_EXPIRED})"  # noqa: S608 - a constant
+        ),
+        {"event": event_id},
     )

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-from app.core.errors import ClairError, ServiceDown, TryAgain
+from app.core.errors import ClairError, DiskFull, ServiceDown, TryAgain
 from app.core.jobs import Job, JobQueue
 from app.core.photos import BadEntry, Locator
 from app.core.ports import Source
 from app.ingest import ledger, runs
+from app.ingest.nudges import nudge
 from app.storage.engine import session_scope
 from app.storage.progress import ProgressPublisher
 from app.storage.tables import Event, Run, RunState
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT = 1.0
 """Seconds after which a batch is written even if it is not full, so that photos appear soon."""
 RETRY_WAIT = 5.0
+LONGEST_RETRY_AFTER = 300.0
 
 
 @dataclass
@@ -62,7 +64,11 @@ class Discovery:
         try:
             source = self.open_source(row.kind, row.uri)
             held = await self._read(source, run, event, tally)
-        except ServiceDown:
+        except asyncio.CancelledError:  # the worker stops
+            await asyncio.shield(asyncio.to_thread(self._give_back, run, 0.0))
+            raise
+        except (ServiceDown, DiskFull):
+            await asyncio.to_thread(self._give_back, run, RETRY_WAIT)
             raise
         except ClairError as error:
             await asyncio.to_thread(self._broke_off, run, tally, error)
@@ -102,6 +108,7 @@ class Discovery:
     def _write(
         self, batch: list[Locator | BadEntry], run: Run, event: Event, tally: _Tally
     ) -> bool:
+        locators = [entry for entry in batch if isinstance(entry, Locator)]
         with session_scope(self.engine) as session:
             recorded = ledger.record_locators(
                 session,
@@ -110,7 +117,7 @@ class Discovery:
                 run_id=run.id,
                 model=self.model,
                 faces_on=event.faces_on,
-                locators=[entry for entry in batch if isinstance(entry, Locator)],
+                locators=locators,
             )
             ledger.record_bad_entries(
                 session,
@@ -120,14 +127,22 @@ class Discovery:
                 entries=[entry for entry in batch if isinstance(entry, BadEntry)],
             )
             tally.unchanged += recorded.unchanged
+            if run.attempts > 1:
+                # What this run itself indexed before its discovery was repeated is not unchanged.
+                own = ledger.count_of_run(session, run.id, locators)
+                tally.unchanged -= own - len(recorded.to_do)
             held = runs.hold_run(
-                session, run, discovered=len(tally.seen), unchanged=tally.unchanged
+                session,
+                run,
+                discovered=len(tally.seen),
+                unchanged=tally.unchanged,
+                message="",
             )
             if not held:
                 session.rollback()
                 return False
         for start in range(0, len(recorded.to_do), self.chunk_size):
-            self.jobs.send(Job.INGEST_CHUNK, recorded.to_do[start : start + self.chunk_size])
+            nudge(self.jobs, Job.INGEST_CHUNK, recorded.to_do[start : start + self.chunk_size])
         self.progress.publish(run.event_id)
         return True
 
@@ -150,14 +165,23 @@ class Discovery:
             )
             graph = runs.settle(session, run.id)
         if graph is not None:
-            self.jobs.send(Job.BUILD_GRAPH, graph.id)
+            nudge(self.jobs, Job.BUILD_GRAPH, graph.id)
+
+    def _give_back(self, run: Run, after: float) -> None:
+        try:
+            with session_scope(self.engine) as session:
+                runs.give_back_run(session, run.id, after=after)
+        except (ServiceDown, DiskFull):
+            log.warning("run %s could not be given back; its lease will run out", run.id)
 
     def _broke_off(self, run: Run, tally: _Tally, error: ClairError) -> None:
         """The source failed: try the run again, end it, or keep what was found before."""
         again = isinstance(error, TryAgain) and run.attempts < runs.MAX_RUN_ATTEMPTS
+        asked = error.after if isinstance(error, TryAgain) else None
+        wait = min(max(RETRY_WAIT, asked or 0.0), LONGEST_RETRY_AFTER)
         with session_scope(self.engine) as session:
             if again:
-                runs.hold_run(session, run, RETRY_WAIT, message=str(error))
+                runs.hold_run(session, run, wait, message=str(error))
             elif not tally.seen:
                 runs.end_run(session, run, RunState.FAILED, message=str(error))
             else:
@@ -172,4 +196,4 @@ class Discovery:
                 )
         if again:
             # The lease must have run out when the message comes.
-            self.jobs.send(Job.DISCOVER, run.id, delay=RETRY_WAIT + 0.5)
+            nudge(self.jobs, Job.DISCOVER, run.id, delay=wait + 0.5)

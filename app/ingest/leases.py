@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from app.core.errors import ServiceDown
+from app.core.errors import ClairError
 from app.ingest.runs import RUN_LEASE_SECONDS, hold_run
 from app.storage.engine import session_scope
 from app.storage.tables import Run
@@ -30,7 +30,7 @@ def lease_kept(engine: Engine, run: Run) -> Iterator[None]:
             try:
                 with session_scope(engine) as session:
                     hold_run(session, run)
-            except ServiceDown:
+            except ClairError:
                 log.warning("run %s: the lease could not be renewed; trying again", run.id)
 
     keeper = threading.Thread(target=keep, name=f"lease-{run.id}", daemon=True)

@@ -22,6 +22,10 @@ MAX_DEATHS = 3
 RETRY_WAITS = (4.0, 20.0)
 """Seconds before the second and third attempt at a photo whose source failed in passing."""
 LONGEST_RETRY_AFTER = 300.0
+RATE_LIMITED = "rate-limited"
+PATIENT_WAITS = (4.0, 20.0, 60.0, 120.0, *5 * (LONGEST_RETRY_AFTER,))
+"""The same for an origin that asks for patience: ten attempts over about half an hour. Most of them
+send no request at all, because the fetcher knows how long the host wants to be left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Claim:
     source_uri: str
     locator: Locator
     wants_faces: bool
+    rate_limited: bool
+    """Whether the attempt before this one ended at the origin's rate limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,15 @@ def record_locators(
     return Recorded(to_do, len(locators) - len(to_do))
 
 
+def count_of_run(session: Session, run_id: int, locators: Sequence[Locator]) -> int:
+    """How many of these photos the run has taken on."""
+    count = session.connection().execute(
+        text("SELECT count(*) FROM photo WHERE run_id = :run AND source_key = ANY(:keys)"),
+        {"run": run_id, "keys": [entry.key for entry in locators]},
+    )
+    return int(count.scalar_one())
+
+
 _RECORD_BAD = text("""
 INSERT INTO photo (event_id, source_id, run_id, source_key, uri, state, reason, message)
 SELECT :event, :source, :run, key, uri, 'rejected', reason, message
@@ -165,7 +180,10 @@ WHERE photo.id IN (
 )
 AND source.id = photo.source_id AND event.id = photo.event_id
 RETURNING photo.id, photo.event_id, photo.run_id, photo.lease, photo.attempts, source.kind,
-          source.uri, photo.source_key, photo.uri, photo.title, photo.version, event.faces_on
+          source.uri, photo.source_key, photo.uri, photo.title, photo.version,
+          event.faces_on AND (photo.faces_at IS NULL OR event.faces_retention_days IS NULL
+              OR photo.faces_at >= now() - make_interval(days => event.faces_retention_days)),
+          photo.reason
 """)
 
 
@@ -183,6 +201,7 @@ def claim(session: Session, photo_ids: Sequence[int]) -> list[Claim]:
             source_uri=row[6],
             locator=Locator(key=row[7], uri=row[8], title=row[9], version=row[10]),
             wants_faces=row[11],
+            rate_limited=row[12] == RATE_LIMITED,
         )
         for row in sorted(rows)
     ]
@@ -221,12 +240,16 @@ def mark_fetched(session: Session, claims: Sequence[Claim], sizes: Sequence[int]
 
 
 def record_failure(session: Session, claim: Claim, error: ClairError) -> float | None:
-    """Write what went wrong. Returns the wait in seconds where it will be tried again, else None."""
+    """Write what went wrong. Returns the wait in seconds where it will be tried again, else None.
+
+    An origin's rate limit uses up none of the attempts that other faults have.
+    """
     wait: float | None = None
-    if isinstance(error, TryAgain) and claim.attempts <= len(RETRY_WAITS):
-        wait = RETRY_WAITS[claim.attempts - 1]
-        if error.after is not None:
-            wait = min(max(wait, error.after), LONGEST_RETRY_AFTER)
+    if isinstance(error, TryAgain):
+        patient = claim.rate_limited or error.reason == RATE_LIMITED
+        waits = PATIENT_WAITS if patient else RETRY_WAITS
+        if claim.attempts <= len(waits):
+            wait = min(max(waits[claim.attempts - 1], error.after or 0.0), LONGEST_RETRY_AFTER)
     reason = error.reason if isinstance(error, TryAgain | PhotoRejected) else "internal"
     session.connection().execute(
         text(
@@ -247,10 +270,14 @@ def record_failure(session: Session, claim: Claim, error: ClairError) -> float |
 
 
 def release(session: Session, claims: Sequence[Claim]) -> None:
-    """Give photos back untouched, their attempt not counted: the fault was not theirs."""
+    """Give photos back untouched, their attempt not counted: the fault was not theirs.
+
+    The next sweep sends them again.
+    """
     session.connection().execute(
         text(
-            "UPDATE photo SET state = 'pending', lease_until = NULL, attempts = attempts - 1"
+            "UPDATE photo SET state = 'pending', lease_until = NULL, attempts = attempts - 1,"
+            " nudged_at = NULL"
             " FROM unnest(CAST(:ids AS bigint[]), CAST(:leases AS int[])) AS held(id, lease)"
             " WHERE photo.id = held.id AND photo.lease = held.lease AND state = 'working'"
         ),
@@ -270,12 +297,15 @@ class Swept:
     quarantined: int
 
 
-def sweep(session: Session, *, queue_is_idle: bool, limit: int = 5000) -> Swept:
+def sweep(
+    session: Session, *, queue_is_idle: bool, queue_is_empty: bool = False, limit: int = 5000
+) -> Swept:
     """Bring back photos whose lease ran out, whose retry is due, or whose nudge was lost.
 
     A lease that ran out means that the worker died or hung: after MAX_DEATHS of them the photo is
     quarantined. Pending photos are nudged again only while the queue is idle (Redis was flushed, or
-    the nudge was never sent): otherwise their message is still waiting in it.
+    the nudge was never sent): otherwise their message is still waiting in it. An empty queue whose
+    workers still hold messages counts as idle after a minute, since an acknowledgement can be lost.
     """
     connection = session.connection()
     quarantined = connection.execute(
@@ -299,10 +329,10 @@ def sweep(session: Session, *, queue_is_idle: bool, limit: int = 5000) -> Swept:
             " SELECT id FROM photo WHERE"
             " (state = 'retry' AND retry_at <= now() AND (nudged_at IS NULL OR nudged_at < retry_at))"
             " OR (state = 'pending' AND (nudged_at IS NULL"
-            "     OR (:idle AND nudged_at < now() - interval '5 seconds')))"
+            "     OR nudged_at < now() - make_interval(secs => CAST(:patience AS float8))))"
             " ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED) RETURNING id, deaths"
         ),
-        {"idle": queue_is_idle, "limit": limit},
+        {"patience": 5.0 if queue_is_idle else 60.0 if queue_is_empty else None, "limit": limit},
     ).all()
     return Swept(
         due=sorted(row[0] for row in rows if row[1] == 0),

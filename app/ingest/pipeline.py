@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from app.core.vectors import Pixels
 from app.ingest import ledger, runs
 from app.ingest.decode import Decoded, DecodePool, DecodeSpec
 from app.ingest.ledger import Claim
+from app.ingest.nudges import nudge
 from app.ingest.store import FinishedPhoto, store_finished
 from app.sources.memory import MemoryBudget, read_photo
 from app.storage.blobs import BlobStore, thumb_key
@@ -31,6 +33,9 @@ log = logging.getLogger(__name__)
 ORIGINALS_IN_MEMORY = 192_000_000
 """Bytes of originals that a worker process holds at once, whatever the queue."""
 RENEW_EVERY = ledger.LEASE_SECONDS / 4
+RENEW_AGAIN = 1.0
+"""Seconds until leases that could not be renewed, or given back, are tried again."""
+GIVE_BACK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class Pipeline:
         """Send the waiting photos of a reopened run on in chunks."""
         waiting = await asyncio.to_thread(self._open_photos, run_id)
         for start in range(0, len(waiting), self.chunk_size):
-            self.jobs.send(Job.INGEST_CHUNK, waiting[start : start + self.chunk_size])
+            nudge(self.jobs, Job.INGEST_CHUNK, waiting[start : start + self.chunk_size])
 
     def _claim(self, photo_ids: Sequence[int]) -> list[Claim]:
         with session_scope(self.engine) as session:
@@ -102,22 +107,28 @@ class Pipeline:
                     await asyncio.to_thread(self._mark_fetched, fetched)
                     finished = await asyncio.to_thread(self._embed, fetched)
                     await asyncio.to_thread(self._store, finished)
-            except (ServiceDown, DiskFull) as error:
+            except asyncio.CancelledError:  # the worker stops
+                await asyncio.shield(asyncio.to_thread(self._release, claims))
+                raise
+            except ClairError as error:
                 # Not the photos' fault: they go back untouched, and the sweeper brings them again.
                 log.warning("chunk given back: %s", error)
-                await asyncio.to_thread(self._release, claims)
+                await self._give_back(claims)
                 raise
         await asyncio.to_thread(self._after, claims)
 
     @asynccontextmanager
     async def _leases_kept(self, claims: Sequence[Claim]) -> AsyncIterator[None]:
         async def keep() -> None:
+            pause = RENEW_EVERY
             while True:
-                await asyncio.sleep(RENEW_EVERY)
+                await asyncio.sleep(pause)
                 try:
                     await asyncio.to_thread(self._renew, claims)
-                except ServiceDown:
+                    pause = RENEW_EVERY
+                except ClairError:
                     log.warning("leases could not be renewed; trying again")
+                    pause = RENEW_AGAIN
 
         keeper = asyncio.create_task(keep())
         try:
@@ -152,7 +163,7 @@ class Pipeline:
         with session_scope(self.engine) as session:
             wait = ledger.record_failure(session, claim, error)
         if wait is not None:
-            self.jobs.send(Job.INGEST_CHUNK, [claim.photo_id], delay=wait + 0.1)
+            nudge(self.jobs, Job.INGEST_CHUNK, [claim.photo_id], delay=wait + 0.1)
         elif not isinstance(error, PhotoRejected | TryAgain):
             log.error("photo %s: %s", claim.photo_id, error)
 
@@ -200,17 +211,40 @@ class Pipeline:
             return
         for photo in finished:
             self.blobs.put(thumb_key(photo.thumb), photo.decoded.thumb)
-        with session_scope(self.engine) as session:
-            store_finished(
-                session, finished, image_model=self.image_model, face_model=self.face_model
-            )
-
-    def _release(self, claims: Sequence[Claim]) -> None:
         try:
             with session_scope(self.engine) as session:
-                ledger.release(session, claims)
-        except ServiceDown:
-            log.warning("leases could not be given back; they will run out")
+                store_finished(
+                    session, finished, image_model=self.image_model, face_model=self.face_model
+                )
+        except ClairError:
+            raise
+        except Exception:
+            if len(finished) == 1:
+                log.exception("photo %s: storing failed", finished[0].claim.photo_id)
+                self._fail(finished[0].claim, _internal())
+                return
+            log.warning("a chunk could not be stored; trying its photos one by one")
+            for photo in finished:
+                self._store([photo])
+
+    async def _give_back(self, claims: Sequence[Claim]) -> None:
+        """Release the leases as soon as PostgreSQL takes it.
+
+        One that ran out instead would be counted as a death of its worker.
+        """
+        give_up = time.monotonic() + GIVE_BACK_SECONDS
+        while time.monotonic() < give_up:
+            try:
+                await asyncio.to_thread(self._release, claims)
+            except (ServiceDown, DiskFull):
+                await asyncio.sleep(RENEW_AGAIN / 2)
+            else:
+                return
+        log.warning("leases could not be given back; they will run out")
+
+    def _release(self, claims: Sequence[Claim]) -> None:
+        with session_scope(self.engine) as session:
+            ledger.release(session, claims)
 
     def _after(self, claims: Sequence[Claim]) -> None:
         """Tell the pages, and settle runs whose last photo this was."""
@@ -222,7 +256,7 @@ class Pipeline:
         for event_id in {claim.event_id for claim in claims}:
             self.progress.publish(event_id)
         for run_id in graphs:
-            self.jobs.send(Job.BUILD_GRAPH, run_id)
+            nudge(self.jobs, Job.BUILD_GRAPH, run_id)
 
 
 def _internal() -> ClairError:

@@ -111,6 +111,18 @@ def finish_discovery(
     return result.rowcount == 1
 
 
+def give_back_run(session: Session, run_id: int, *, after: float) -> None:
+    """Hand a run back unfinished, its attempt not counted, to be sent again `after` seconds."""
+    session.connection().execute(
+        text(
+            "UPDATE run SET lease_until = now() + make_interval(secs => :after),"
+            " attempts = greatest(attempts - 1, 0) WHERE id = :id AND state = 'working'"
+            " AND NOT discovery_done"
+        ),
+        {"id": run_id, "after": after},
+    )
+
+
 def end_run(
     session: Session,
     run: Run,
@@ -200,7 +212,10 @@ def retry_failures(session: Session, run_id: int, reason: str | None = None) -> 
     )
     if count and run.state != RunState.WORKING:
         run.state, run.finished_at, run.summary = RunState.WORKING, None, None
-        run.message = ""
+        run.message, run.attempts = "", 0
+        if not run.discovery_done:
+            # Its source was never read to the end: the sweeper sends that work again.
+            run.lease_until = session.connection().execute(text("SELECT now()")).scalar_one()
         session.add(run)
     return count
 
@@ -217,10 +232,13 @@ def open_photos(session: Session, run_id: int) -> list[int]:
     return sorted(row[0] for row in rows)
 
 
-def sweep_runs(session: Session, *, idle: Collection[Queue]) -> list[tuple[Job, int]]:
+def sweep_runs(
+    session: Session, *, idle: Collection[Queue], empty: Collection[Queue] = ()
+) -> list[tuple[Job, int]]:
     """Jobs of runs whose worker died or whose message was lost; hopeless runs end as failed.
 
     A pending run is sent again only while its queue is idle: otherwise its message waits in it.
+    After a minute an empty queue is enough, since an acknowledgement can be lost.
     Also settles ingests that nobody settled because their last worker died just before.
     """
     connection = session.connection()
@@ -234,15 +252,17 @@ def sweep_runs(session: Session, *, idle: Collection[Queue]) -> list[tuple[Job, 
     )
     rows = connection.execute(
         text(
-            "SELECT id, kind, state FROM run WHERE (state = 'working' AND lease_until < now())"
+            "SELECT id, kind, state, created_at < now() - interval '1 minute' FROM run"
+            " WHERE (state = 'working' AND lease_until < now())"
             " OR (state = 'pending' AND created_at < now() - interval '5 seconds') ORDER BY id"
         )
     ).all()
-    jobs = [
-        (job, run_id)
-        for run_id, kind, state in rows
-        if (job := _JOB_OF_KIND[RunKind(kind)]) and (state == "working" or JOB_QUEUE[job] in idle)
-    ]
+    jobs = []
+    for run_id, kind, state, old in rows:
+        job = _JOB_OF_KIND[RunKind(kind)]
+        queue = JOB_QUEUE[job]
+        if state == "working" or queue in idle or (old and queue in empty):
+            jobs.append((job, run_id))
     for (run_id,) in connection.execute(
         text("SELECT id FROM run WHERE kind = 'ingest' AND state = 'working' AND discovery_done")
     ).all():

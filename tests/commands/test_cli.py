@@ -35,8 +35,11 @@ def test_ingest_reports_what_became_of_every_photo(indexed, photos):
 
 
 def test_search_finds_real_photos_by_words(indexed, installation):
-    for words, file in (("a cat", "chelsea"), ("a cup of coffee", "coffee"),
-                        ("a rocket launch", "rocket")):
+    for words, file in (
+        ("a cat", "chelsea"),
+        ("a cup of coffee", "coffee"),
+        ("a rocket launch", "rocket"),
+    ):
         hits = installation.json("search", "summer-party", words, "--limit", "3")
         assert [hit["rank"] for hit in hits] == [1, 2, 3]
         assert hits[0]["score"] >= hits[1]["score"] >= hits[2]["score"]
@@ -53,9 +56,7 @@ def test_a_second_ingest_changes_nothing(indexed, installation, photos):
 
 def test_faces_come_once_they_are_allowed(indexed, installation):
     origin, _ = indexed
-    code, out, _ = installation.run(
-        "faces", "summer-party", "--on", "--purpose", "To find guests."
-    )
+    code, out, _ = installation.run("faces", "summer-party", "--on", "--purpose", "To find guests.")
     assert code == 0
     assert "ingested again" in " ".join(out.split())
     installation.json("ingest", "summer-party", origin.url("/list.txt"), "--wait")
@@ -89,7 +90,9 @@ def test_status_counts_and_lists_workers(indexed, installation, eventually):
 
 def test_tokens_open_the_api(indexed, installation):
     token = installation.json("token", "create", "--scope", "read")["token"]
-    address = f"http://127.0.0.1:{installation.port}/api/v1/events/summer-party/search?q=cat&limit=2"
+    address = (
+        f"http://127.0.0.1:{installation.port}/api/v1/events/summer-party/search?q=cat&limit=2"
+    )
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         hits = json.load(answer)["items"]
@@ -165,7 +168,11 @@ class TestWithoutAnInstallation:
 
     def test_weights_that_cannot_be_had_name_the_three_ways_out(self, installation, tmp_path):
         code, _, err = installation.run(
-            "models", "pull", "ViT-L-14/openai", "--mirror", "http://127.0.0.1:9",
+            "models",
+            "pull",
+            "ViT-L-14/openai",
+            "--mirror",
+            "http://127.0.0.1:9",
             home=tmp_path / "other",
         )
         assert code == 1
@@ -176,7 +183,7 @@ class TestWithoutAnInstallation:
 
 def test_down_leaves_no_process_behind(installation, tmp_path, photos):
     """A second installation, because the first one serves the other tests."""
-    from tests.commands.conftest import free_port
+    from tests.installation import free_port
 
     home = tmp_path / "second"
     code, _, err = installation.run("up", "--detach", "--port", str(free_port()), home=home)
@@ -187,5 +194,8 @@ def test_down_leaves_no_process_behind(installation, tmp_path, photos):
     assert installation.run("down", home=home)[0] == 0
     _, alive = psutil.wait_procs(family, timeout=20)
     assert alive == []
-    assert not [p for p in psutil.process_iter(["cmdline"]) if str(home) in str(p.info["cmdline"])
-                and p.pid != os.getpid()]
+    assert not [
+        p
+        for p in psutil.process_iter(["cmdline"])
+        if str(home) in str(p.info["cmdline"]) and p.pid != os.getpid()
+    ]

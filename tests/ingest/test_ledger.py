@@ -25,16 +25,22 @@ def states(engine, made):
 def expire_leases(engine):
     with session_scope(engine) as session:
         session.connection().execute(
-            text("UPDATE photo SET lease_until = now() - interval '1 second'"
-                 " WHERE state = 'working'")
+            text(
+                "UPDATE photo SET lease_until = now() - interval '1 second' WHERE state = 'working'"
+            )
         )
 
 
 def record(engine, made, locators, *, faces_on=False):
     with session_scope(engine) as session:
         return ledger.record_locators(
-            session, event_id=made.event_id, source_id=made.source_id, run_id=made.run_id,
-            model=made.model, faces_on=faces_on, locators=locators,
+            session,
+            event_id=made.event_id,
+            source_id=made.source_id,
+            run_id=made.run_id,
+            model=made.model,
+            faces_on=faces_on,
+            locators=locators,
         )
 
 
@@ -171,8 +177,9 @@ class TestRescan:
     def test_indexed_photos_are_left_alone(self, engine):
         made = make_photos(engine, 3)
         index_photos(engine, made)
-        again = record(engine, made, [Locator(f"http://o/{n}.jpg", f"http://o/{n}.jpg")
-                                      for n in range(4)])
+        again = record(
+            engine, made, [Locator(f"http://o/{n}.jpg", f"http://o/{n}.jpg") for n in range(4)]
+        )
         assert again.unchanged == 3
         assert len(again.to_do) == 1
         assert states(engine, made) == {"indexed": 3, "pending": 1}
@@ -200,7 +207,10 @@ class TestRescan:
         record(engine, made, [Locator("http://o/0.jpg", "http://o/0.jpg")])
         with engine.connect() as connection:
             assert connection.execute(text("SELECT state, attempts, reason FROM photo")).one() == (
-                "pending", 0, None)
+                "pending",
+                0,
+                None,
+            )
 
     def test_a_photo_under_work_keeps_its_lease(self, engine):
         made = make_photos(engine, 1)

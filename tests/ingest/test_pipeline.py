@@ -32,7 +32,7 @@ from app.sources.http import Fetcher, FetchLimits
 from app.sources.open import source_for
 from app.storage.blobs import BlobStore
 from app.storage.engine import session_scope
-from app.storage.events import create_event, get_event
+from app.storage.events import create_event, find_event
 from app.storage.progress import ProgressPublisher
 from app.storage.vectors import event_vectors, model_number
 from tests.factories import FACE_MODEL, IMAGE_MODEL, RecordedJobs
@@ -82,10 +82,7 @@ class Bench:
 
     def start(self, url: str, *, faces: bool = False) -> int:
         with session_scope(self.engine) as session:
-            try:
-                event = get_event(session, "party")
-            except Exception:
-                event = create_event(session, "Party")
+            event = find_event(session, "party") or create_event(session, "Party")
             if faces:
                 set_faces(session, event, on=True, purpose="test", by="test")
             return runs.start_ingest(session, event, "list", url).id
@@ -103,14 +100,23 @@ class Bench:
         async with Fetcher(AddressPolicy(LOOPBACK), limits) as fetcher, DecodePool(2) as decoder:
             open_source = partial(_open, fetcher)
             common = {
-                "engine": self.engine, "jobs": self.jobs, "progress": progress,
-                "open_source": open_source, "chunk_size": 4,
+                "engine": self.engine,
+                "jobs": self.jobs,
+                "progress": progress,
+                "open_source": open_source,
+                "chunk_size": 4,
             }
             discovery = Discovery(model=self.image_model, **common)
             pipeline = Pipeline(
-                blobs=self.blobs, decoder=decoder, spec=DecodeSpec(max_pixels=4_000_000),
-                images=self.images, faces=OneFaceEach(), image_model=self.image_model,
-                face_model=self.face_model, max_photo_bytes=5_000_000, **common,
+                blobs=self.blobs,
+                decoder=decoder,
+                spec=DecodeSpec(max_pixels=4_000_000),
+                images=self.images,
+                faces=OneFaceEach(),
+                image_model=self.image_model,
+                face_model=self.face_model,
+                max_photo_bytes=5_000_000,
+                **common,
             )
             while self.jobs.sent:
                 batch, self.jobs.sent = self.jobs.sent, []
@@ -154,8 +160,9 @@ def test_photos_arrive_with_everything_that_is_derived(bench):
     assert (summary.state, summary.discovered, summary.indexed) == ("done", 8, 8)
     assert summary.fetched == 8
     assert summary.bytes == sum(map(len, photos.values()))
-    rows = bench.rows("SELECT width, height, taken_at, format, thumb, sha256, phash, sharpness"
-                      " FROM photo")
+    rows = bench.rows(
+        "SELECT width, height, taken_at, format, thumb, sha256, phash, sharpness FROM photo"
+    )
     assert len(rows) == 8
     for width, height, taken_at, kind, thumb, sha256, phash, sharpness in rows:
         assert (width, height, kind) == (300, 200, "JPEG")
@@ -167,7 +174,7 @@ def test_photos_arrive_with_everything_that_is_derived(bench):
         assert thumbnail.size == (300, 200)  # smaller than 360 px: not blown up
         assert not thumbnail.getexif()
     with session_scope(bench.engine) as session:
-        ids, vectors = event_vectors(session, 1, bench.image_model)
+        _, vectors = event_vectors(session, 1, bench.image_model)
     assert vectors.shape == (8, 8)
     assert bench.rows("SELECT count(*) FROM face") == [(0,)]  # no consent, no faces
     assert summary.stages["graph"] == "pending"
@@ -330,8 +337,13 @@ def test_faces_come_with_consent_and_later_consent_brings_them_later(bench):
     [
         (Answer(b""), "No photos"),
         (Answer(status=404), "404"),
-        (Answer(b"<!doctype html><html><body>hi</body></html>",
-                headers={"Content-Type": "text/html"}), "page"),
+        (
+            Answer(
+                b"<!doctype html><html><body>hi</body></html>",
+                headers={"Content-Type": "text/html"},
+            ),
+            "page",
+        ),
     ],
 )
 def test_a_source_without_photos_says_so(bench, answer, said):

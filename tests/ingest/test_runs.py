@@ -17,9 +17,7 @@ from tests.factories import index_photos, make_photos
 def finish_discovery(engine, made, discovered):
     with session_scope(engine) as session:
         run = session.get(Run, made.run_id)
-        return runs.finish_discovery(
-            session, run, discovered=discovered, unchanged=0, duplicates=0
-        )
+        return runs.finish_discovery(session, run, discovered=discovered, unchanged=0, duplicates=0)
 
 
 def settle(engine, run_id):
@@ -50,11 +48,17 @@ def test_failures_are_grouped_by_reason_with_their_cure(engine):
         for claim in claims[:2]:
             ledger.record_failure(session, claim, NotAnImage("It is a PDF."))
         ledger.record_bad_entries(
-            session, event_id=made.event_id, source_id=made.source_id, run_id=made.run_id,
+            session,
+            event_id=made.event_id,
+            source_id=made.source_id,
+            run_id=made.run_id,
             entries=[BadEntry("line:9", "htp:/x", "bad-address", "Line 9 is no address.")],
         )
         summary = runs.run_summary(session, made.run_id)
-    assert [(g.reason, g.count) for g in summary.failures] == [("not-an-image", 2), ("bad-address", 1)]
+    assert [(g.reason, g.count) for g in summary.failures] == [
+        ("not-an-image", 2),
+        ("bad-address", 1),
+    ]
     assert summary.failures[0].message == "It is a PDF."
     assert all(group.cure for group in summary.failures)
 

@@ -28,7 +28,10 @@ async def fetched(url: str, limits: FetchLimits = QUICK, limit: int = 1_000_000)
 
 
 async def failure(answer: Answer, limits: FetchLimits = QUICK) -> PhotoRejected | SourceUnavailable:
-    with Origin({"/": answer}) as origin, pytest.raises((PhotoRejected, SourceUnavailable)) as caught:
+    with (
+        Origin({"/": answer}) as origin,
+        pytest.raises((PhotoRejected, SourceUnavailable)) as caught,
+    ):
         await fetched(origin.url("/"), limits)
     return caught.value  # type: ignore[return-value]
 

@@ -24,8 +24,13 @@ def cloud_of(positions, groups=None):
     )
 
 
-@given(arrays(np.float32, st.tuples(st.integers(0, 40), st.just(3)),
-              elements=st.floats(-1000, 1000, width=32)))
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(0, 40), st.just(3)),
+        elements=st.floats(-1000, 1000, width=32),
+    )
+)
 def test_what_is_encoded_comes_back_within_half_a_step(positions):
     cloud = cloud_of(positions)
     back = decode_cloud(encode_cloud(cloud))
@@ -57,8 +62,16 @@ def test_morton_interleaves_bits():
     assert morton(points).tolist() == [1, 2, 4, 2**48 - 1]
 
 
-@pytest.mark.parametrize("damage", [lambda d: d[:-1], lambda d: d[:20], lambda d: b"XXXX" + d[4:],
-                                    lambda d: d + b"\0", lambda d: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: d[:-1],
+        lambda d: d[:20],
+        lambda d: b"XXXX" + d[4:],
+        lambda d: d + b"\0",
+        lambda d: b"",
+    ],
+)
 def test_damaged_clouds_are_refused(damage):
     data = encode_cloud(cloud_of(np.eye(3)))
     with pytest.raises(BadInput):

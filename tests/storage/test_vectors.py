@@ -27,9 +27,7 @@ def test_nearest_photos_are_the_most_similar_first(engine):
     made = make_photos(engine, 30)
     vectors = index_photos(engine, made)
     with session_scope(engine) as session:
-        found = nearest_photos(
-            session, made.model, vectors[3], event_ids=[made.event_id], limit=5
-        )
+        found = nearest_photos(session, made.model, vectors[3], event_ids=[made.event_id], limit=5)
     expected = np.argsort(-(vectors @ vectors[3]))[:5]
     assert [photo_id for photo_id, _ in found] == [made.photo_ids[i] for i in expected]
     assert found[0][1] == pytest.approx(1.0, abs=1e-3)
@@ -40,7 +38,9 @@ def test_models_keep_apart(engine):
         assert known_model_number(session, IMAGE_MODEL) is None
         first = model_number(session, IMAGE_MODEL)
         assert model_number(session, FACE_MODEL) != first
-        assert model_number(session, IMAGE_MODEL) == first == known_model_number(session, IMAGE_MODEL)
+        assert (
+            model_number(session, IMAGE_MODEL) == first == known_model_number(session, IMAGE_MODEL)
+        )
 
 
 def test_a_photos_vector_is_replaced_not_doubled(engine):
@@ -56,7 +56,12 @@ def test_a_photos_vector_is_replaced_not_doubled(engine):
 
 @pytest.mark.parametrize(
     ("name", "slug"),
-    [("Été à Paris", "ete-a-paris"), ("  A -- B ", "a-b"), ("写真", "event"), ("x" * 200, "x" * 80)],
+    [
+        ("Été à Paris", "ete-a-paris"),
+        ("  A -- B ", "a-b"),
+        ("写真", "event"),
+        ("x" * 200, "x" * 80),
+    ],
 )
 def test_slugs(name, slug):
     assert slug_of(name) == slug

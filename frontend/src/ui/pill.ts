@@ -66,10 +66,10 @@ function settledLines(run: Run, sourcesUrl: string): HTMLElement[] {
   }
   const stage = workingStage(run);
   const headline = stage || "Up to date";
-  const took = run.seconds === null ? "" : `in ${duration(run.seconds)}`;
+  const took = run.seconds === null ? "" : ` in ${duration(run.seconds)}`;
   return [
     line("", dot(), make("strong", {}, headline), failures(run, sourcesUrl)),
-    line("quiet", `Last run: ${count(run.indexed, "photo", "photos")} indexed`, took),
+    line("quiet", `Last run: ${count(run.indexed, "photo", "photos")} indexed${took}`),
   ];
 }
 
