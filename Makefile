@@ -112,6 +112,11 @@ pytest: $(DEV_STAMP) $(SELF_STAMP) $(BUNDLE)
 	@browser=$$($(PY) scripts/ensure_browser.py) || exit 1; \
 	echo "$(PY) -m pytest $(PYTEST)"; CHROMIUM="$$browser" $(PY) -m pytest $(PYTEST)
 
+# the long forms: 50 kills during 3,000 photos and the like, an hour or more
+.PHONY: faults
+faults: $(DEV_STAMP) setup
+	CLAIR_FAULTS=long $(PY) -m pytest tests/faults -v
+
 format: $(DEV_STAMP) $(NODE_STAMP)
 	$(PY) -m ruff check --fix $(CHECKED)
 	$(PY) -m ruff format $(CHECKED)

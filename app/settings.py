@@ -337,7 +337,7 @@ def _remembered(home: Path) -> dict[str, Any]:
 
 
 _LIFELINE = "CLAIR_LIFELINE_FD"
-_NOT_SETTINGS = {"CLAIR_TEST_DATA", _LIFELINE}
+_NOT_SETTINGS = {"CLAIR_TEST_DATA", "CLAIR_FAULTS", _LIFELINE}
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 
 from sqlalchemy import Engine
 
-from app.core.errors import ClairError
+from app.core.errors import ClairError, DiskFull, ServiceDown
 from app.core.jobs import Job
 from app.embedded.lifeline import exit_with_parent
 from app.encoders.registry import profile_models
 from app.graph.build import build_graph
-from app.ingest.runs import fail_run
+from app.ingest.discovery import RETRY_WAIT
+from app.ingest.pipeline import PATIENCE_SECONDS
+from app.ingest.runs import fail_run, give_back_run
 from app.settings import Settings
 from app.space.build import build_layout
 from app.storage.blobs import BlobStore
@@ -46,6 +49,19 @@ def run_job(settings: Settings, engine: Engine, job: Job, run_id: int) -> None:
             progress.publish(event_id)
 
 
+def _give_back(engine: Engine, run_id: int) -> None:
+    """Hand the run back as soon as PostgreSQL takes it: the fault was not its own."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < give_up:
+        try:
+            with session_scope(engine) as session:
+                return give_back_run(session, run_id, after=RETRY_WAIT)
+        except (ServiceDown, DiskFull):
+            time.sleep(0.5)
+    log.warning("run %s could not be given back; its lease will run out", run_id)
+    return None
+
+
 def main(arguments: list[str]) -> int:
     exit_with_parent()
     settings = Settings.from_environment()
@@ -55,6 +71,10 @@ def main(arguments: list[str]) -> int:
     engine = make_engine(settings.database_url, pool_size=2, application="clairvision job")
     try:
         run_job(settings, engine, job, run_id)
+    except (ServiceDown, DiskFull) as error:
+        log.warning("%s %s: %s", job, run_id, error)
+        _give_back(engine, run_id)
+        return 1
     except ClairError as error:
         # The run's lease runs out and the sweeper tries again, a few times at most.
         log.warning("%s %s: %s", job, run_id, error)

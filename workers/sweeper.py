@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 
+from redis.exceptions import RedisError
 from sqlalchemy import Engine, text
 
 from app.core.errors import ServiceDown
@@ -19,8 +20,8 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5.0
 AFTER_OUTAGE_SECONDS = 10.0
-"""Before the first sweep after an outage: live workers renew or give back their leases meanwhile,
-so that the outage is not counted as their deaths."""
+"""Before the first sweep after an outage of PostgreSQL: live workers renew their leases meanwhile, or
+give them back, so that the outage is not counted as their deaths."""
 EXPIRE_EVERY_SECONDS = 60.0
 _LOCK = 7_263_418_250_114_002
 
@@ -75,7 +76,8 @@ class Sweeper(threading.Thread):
                 self._expire()
             except ServiceDown as error:
                 log.warning("sweeping waits: %s", error)
-                pause = AFTER_OUTAGE_SECONDS
+                if not isinstance(error.__cause__, RedisError):  # leases are in PostgreSQL
+                    pause = AFTER_OUTAGE_SECONDS
             except Exception:
                 log.exception("a sweep failed; the next one tries again")
 

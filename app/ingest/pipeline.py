@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +34,12 @@ log = logging.getLogger(__name__)
 ORIGINALS_IN_MEMORY = 192_000_000
 """Bytes of originals that a worker process holds at once, whatever the queue."""
 RENEW_EVERY = ledger.LEASE_SECONDS / 4
-RENEW_AGAIN = 1.0
-"""Seconds until leases that could not be renewed, or given back, are tried again."""
-GIVE_BACK_SECONDS = 60.0
+TRY_AGAIN_SECONDS = 0.5
+PATIENCE_SECONDS = 60.0
+"""How long a worker waits for PostgreSQL to come back, asking again and again."""
+
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ class Pipeline:
 
     async def run(self, photo_ids: Sequence[int]) -> None:
         """Index the photos of a chunk that are still to be done."""
-        claims = await asyncio.to_thread(self._claim, photo_ids)
+        # An outage would otherwise use up every message of the queue within a second.
+        claims = await self._patiently(self._claim, photo_ids)
         if claims:
             await self._work(claims)
 
@@ -113,7 +118,8 @@ class Pipeline:
             except ClairError as error:
                 # Not the photos' fault: they go back untouched, and the sweeper brings them again.
                 log.warning("chunk given back: %s", error)
-                await self._give_back(claims)
+                # A lease that ran out instead would be counted as a death of its worker.
+                await self._patiently(self._release, claims)
                 raise
         await asyncio.to_thread(self._after, claims)
 
@@ -128,7 +134,7 @@ class Pipeline:
                     pause = RENEW_EVERY
                 except ClairError:
                     log.warning("leases could not be renewed; trying again")
-                    pause = RENEW_AGAIN
+                    pause = TRY_AGAIN_SECONDS
 
         keeper = asyncio.create_task(keep())
         try:
@@ -227,20 +233,16 @@ class Pipeline:
             for photo in finished:
                 self._store([photo])
 
-    async def _give_back(self, claims: Sequence[Claim]) -> None:
-        """Release the leases as soon as PostgreSQL takes it.
-
-        One that ran out instead would be counted as a death of its worker.
-        """
-        give_up = time.monotonic() + GIVE_BACK_SECONDS
-        while time.monotonic() < give_up:
+    async def _patiently(self, step: Callable[[_Given], _Made], given: _Given) -> _Made:
+        """Do a step in a thread, as soon as PostgreSQL takes it. Raises ServiceDown, DiskFull."""
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while True:
             try:
-                await asyncio.to_thread(self._release, claims)
+                return await asyncio.to_thread(step, given)
             except (ServiceDown, DiskFull):
-                await asyncio.sleep(RENEW_AGAIN / 2)
-            else:
-                return
-        log.warning("leases could not be given back; they will run out")
+                if time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(TRY_AGAIN_SECONDS)
 
     def _release(self, claims: Sequence[Claim]) -> None:
         with session_scope(self.engine) as session:

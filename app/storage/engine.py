@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 from pgvector.psycopg import register_vector
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
-from app.core.errors import DiskFull, ServiceDown
+from app.core.errors import DiskFull, Overloaded, ServiceDown
 
 _DISK_FULL = "53100"
 
@@ -45,22 +47,37 @@ def make_engine(
 def session_scope(engine: Engine) -> Iterator[Session]:
     """One transaction: committed at the end, rolled back on any error.
 
-    Raises ServiceDown where PostgreSQL can't be reached, DiskFull where it can't write.
+    Raises ServiceDown where PostgreSQL can't be reached, DiskFull where it can't write, Overloaded
+    where every connection of the pool stays in use.
     """
     try:
         with Session(engine, expire_on_commit=False) as session:
             yield session
             session.commit()
-    except (OperationalError, InterfaceError, DBAPIError) as error:
+    except DBAPIError as error:
         raise translated(error) from error
+    except PoolTimeout as error:
+        raise Overloaded("All connections to PostgreSQL are in use.") from error
 
 
 def translated(error: DBAPIError) -> Exception:
-    """The deliberate error that a driver's error stands for, or the error itself."""
-    if getattr(error.orig, "sqlstate", None) == _DISK_FULL:
-        return DiskFull("PostgreSQL has no disk space left.", cure="Free some space, then retry.")
+    """The deliberate error that SQLAlchemy's error stands for, or the error itself."""
+    if isinstance(error.orig, psycopg.Error) and _state(error.orig) == _DISK_FULL:
+        return service_error(error.orig)
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
-        return ServiceDown(
-            "PostgreSQL can't be reached.", cure="It may be restarting: try again in a moment."
-        )
+        return service_error(error.orig)
     return error
+
+
+def service_error(error: BaseException | None) -> DiskFull | ServiceDown:
+    """What a driver's operational error means for people."""
+    if _state(error) == _DISK_FULL:
+        return DiskFull("PostgreSQL has no disk space left.", cure="Free some space, then retry.")
+    return ServiceDown(
+        "PostgreSQL can't be reached.", cure="It may be restarting: try again in a moment."
+    )
+
+
+def _state(error: BaseException | None) -> str | None:
+    state: str | None = getattr(error, "sqlstate", None)
+    return state

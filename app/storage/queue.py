@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 import redis
-from dramatiq import Message
+from dramatiq import Broker, Message, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import DramatiqError
 from dramatiq.middleware import (
@@ -36,7 +36,8 @@ def make_broker(redis_url: str, *middleware: Middleware) -> RedisBroker:
     """A broker with the queues declared.
 
     Dramatiq's own Retries is left out on purpose: PostgreSQL decides what is tried again and when
-    (SECURITY.md 1–3), so a failed message is simply gone and the sweeper nudges the row.
+    (SECURITY.md 1–3), so a failed message is simply gone and the sweeper nudges the row. It lies
+    among Dramatiq's dead letters for a minute, because only those tell an asker what went wrong.
     """
     broker = RedisBroker(  # type: ignore[no-untyped-call]
         url=redis_url,
@@ -47,14 +48,31 @@ def make_broker(redis_url: str, *middleware: Middleware) -> RedisBroker:
             ShutdownNotifications(notify_shutdown=True),
             TimeLimit(time_limit=3_600_000),
             Results(backend=_results(redis_url)),  # type: ignore[no-untyped-call]
+            _FailAtOnce(),
             *middleware,
         ],
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
         maintenance_chance=MAINTENANCE_CHANCE,
+        dead_message_ttl=RESULT_TTL_MS,
     )
     for queue in Queue:
         broker.declare_queue(queue)
     return broker
+
+
+class _FailAtOnce(Middleware):
+    """A message whose actor raises has failed; without Retries nobody else says so."""
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: MessageProxy,
+        *,
+        result: object = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        if exception is not None:
+            message.fail()
 
 
 def _results(redis_url: str) -> RedisBackend:

@@ -114,4 +114,13 @@ describe("PhotoGrid", () => {
     expect(container.querySelector(".score")).toBeNull();
     grid.destroy();
   });
+
+  it("begins at the first photo where others replace those that were shown", () => {
+    const grid = new PhotoGrid(container, 200);
+    const all = items(30);
+    grid.setItems(all);
+    grid.replaceItems([...all].reverse());
+    grid.focus();
+    expect(document.activeElement).toBe(container.querySelector("[data-index='0']"));
+  });
 });

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.installation import Cli
 from tests.origin import Answer, Origin
@@ -59,6 +59,7 @@ def chromium() -> str:
 @pytest.fixture(scope="package")
 def playwright(chromium: str) -> Iterator[Playwright]:
     with sync_playwright() as running:
+        expect.set_options(timeout=20_000)
         yield running
 
 

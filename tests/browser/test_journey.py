@@ -1,31 +1,13 @@
-"""What the owner does with an event, from the first link to signing out."""
+"""What the owner does with an event, from its making to signing out."""
 
 from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OWNER, create_event
 from tests.origin import Answer, Origin
-
-
-def test_a_new_installation_shows_three_steps_with_the_first_open(page, owner):
-    page.goto("/")
-    if page.locator("a.card").count():
-        pytest.skip("another test has made an event on this installation already")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Three steps to your first event")
-    expect(page.locator(".steps > li")).to_have_count(3)
-    expect(page.locator(".step.open").get_by_label("Name")).to_be_visible()
-
-
-def test_the_one_time_link_works_once(open_page, owner, installation, watched):
-    watched.expect("the server responded with a status of")
-    page = open_page(signed_in=False)
-    page.goto(installation.welcome)
-    expect(page.get_by_role("heading", level=1)).to_have_text("This link no longer works")
-    expect(page.locator("body")).to_contain_text("clairvision owner-link")
 
 
 def test_photos_appear_while_the_ingest_runs(page, photos):
@@ -64,6 +46,7 @@ def test_search_answers_while_typing_and_a_result_opens(page, party):
     page.keyboard.press("ArrowDown")
     expect(page.locator("#gallery a").first).to_be_focused()
     page.keyboard.press("Enter")
+    page.wait_for_url("**/photos/*")
     expect(page.locator("h1")).to_contain_text("coffee")
     page.keyboard.press("Escape")
     expect(page.locator("#event-search")).to_be_visible()
@@ -106,16 +89,17 @@ def test_a_failure_says_why_and_its_retry_works(page, photos):
         create_event(page, "Half there", origin.url("/list.txt"))
         pill = page.locator("#ingest-pill")
         pill.get_by_role("link", name="1 failed").click(timeout=60_000)
+        page.wait_for_url("**/sources#failures")
         failure = page.locator(".failure")
         expect(failure).to_contain_text("1 photo can't be read")
         expect(failure).to_contain_text("Correct the address, or remove the entry.")
-        expect(failure.locator("code")).to_have_text(origin.url("/later.jpg"))
+        expect(failure).to_contain_text(origin.url("/later.jpg"))
         origin.answers["/later.jpg"] = Answer(photos[names[1]])
         failure.get_by_role("button", name="Retry this one").click()
-        expect(failure).to_have_count(0, timeout=60_000)
-    counters = page.locator(".run .counters")
-    expect(counters).to_contain_text("Indexed2")
-    expect(counters).to_contain_text("Failed0")
+        expect(failure).to_have_count(0)
+        counters = page.locator(".run .counters")
+        expect(counters).to_contain_text("Indexed2", timeout=60_000)
+        expect(counters).to_contain_text("Failed0")
 
 
 def test_a_source_that_cannot_be_is_refused_at_the_form(page, party, watched):

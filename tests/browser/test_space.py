@@ -15,12 +15,14 @@ POINTS = """async slug => {
   return items.map(({ id }) => ({ id, ...window.__scene.project(id) }));
 }"""
 
+AT_REST = "window.__scene?.stats.points > 0 && !window.__scene.info().pending"
+
 
 @pytest.fixture
-def space(page, party):
+def space(page, party, eventually):
     page.goto(f"/events/{party.slug}/space")
     expect(page.locator("#space-status")).to_contain_text(f"{party.photos} photos")
-    page.wait_for_function("window.__scene.stats.frames > 0 && !window.__scene.info().pending")
+    eventually(lambda: page.evaluate(AT_REST))
     return page
 
 
@@ -43,10 +45,10 @@ def test_every_photo_is_a_point_in_the_free_part_of_the_view(space, party):
         assert top < point["y"] < bottom, point
 
 
-def test_the_phone_shows_every_point_too(open_page, party):
+def test_the_phone_shows_every_point_too(open_page, party, eventually):
     page = open_page(viewport=PHONE)
     page.goto(f"/events/{party.slug}/space")
-    page.wait_for_function("window.__scene?.stats.points > 0 && !window.__scene.info().pending")
+    eventually(lambda: page.evaluate(AT_REST))
     left, top, right, bottom = free_area(page)
     for point in page.evaluate(POINTS, party.slug):
         assert left < point["x"] < right, point
@@ -86,15 +88,15 @@ def test_hovering_shows_the_photo_and_a_click_opens_it(space, party):
     expect(space.locator("#preview.shown")).to_be_visible()
 
 
-def test_keys_turn_visit_neighbours_open_and_go_home(space, party):
+def test_keys_turn_visit_neighbours_open_and_go_home(space, eventually):
     camera = "JSON.stringify(window.__scene.info().camera)"
     home = space.evaluate(camera)
     space.locator("#space-canvas").focus()
     space.keyboard.press("ArrowLeft")
     space.keyboard.press("+")
-    space.wait_for_function(f"home => {camera} !== home", arg=home)
+    eventually(lambda: space.evaluate(camera) != home)
     space.keyboard.press("h")
-    space.wait_for_function(f"home => {camera} === home", arg=home)
+    eventually(lambda: space.evaluate(camera) == home)
     space.keyboard.press("n")
     expect(space.locator("#space-card")).to_be_visible()
     first = space.locator("#space-card").get_attribute("href")

@@ -124,7 +124,7 @@ export class Gallery {
         break;
       case "results": {
         const { answer } = state;
-        this.#grid.setItems(answer.items);
+        this.#grid.replaceItems(answer.items);
         scrollTo({ top: 0, behavior: "instant" });
         const found = count(answer.items.length, "result", "results");
         this.#status.textContent = `${found} in ${answer.seconds.toFixed(2)} s, best first`;

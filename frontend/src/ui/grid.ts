@@ -73,6 +73,13 @@ export class PhotoGrid {
     this.#render();
   }
 
+  /** Shows other photos than before, from the first on. */
+  replaceItems(items: readonly GridItem[]): void {
+    this.#items = [];
+    this.#active = 0;
+    this.setItems(items);
+  }
+
   setTargetHeight(height: number): void {
     const anchor = this.anchor();
     this.#options = { ...this.#options, targetHeight: height };
