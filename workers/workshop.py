@@ -46,7 +46,9 @@ class Workshop:
         self._jobs = jobs
         self._progress = progress
         self._blobs = blobs
-        self._opening = asyncio.Lock()
+        # Two locks: reading a source must not wait for the models to load.
+        self._opening_fetcher = asyncio.Lock()
+        self._opening_pipeline = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._fetcher: Fetcher | None = None
         self._pipeline: Pipeline | None = None
@@ -72,7 +74,7 @@ class Workshop:
 
     async def pipeline(self) -> Pipeline:
         fetcher = await self._open_fetcher()
-        async with self._opening:
+        async with self._opening_pipeline:
             if self._pipeline is None:
                 self._pipeline = await self._open_pipeline(fetcher)
                 log.info("ready: encoders loaded")
@@ -82,7 +84,7 @@ class Workshop:
         await self._stack.aclose()
 
     async def _open_fetcher(self) -> Fetcher:
-        async with self._opening:
+        async with self._opening_fetcher:
             if self._fetcher is None:
                 settings = self._settings
                 policy = AddressPolicy(

@@ -48,7 +48,8 @@ class BadInput(ClairError):
 class UnknownEvent(BadInput):
     def __init__(self, event: str) -> None:
         super().__init__(
-            f"There is no event “{event}”.", cure="`clairvision status` lists the events."
+            f"There is no event “{event}”.",
+            cure="Check its name; the list of events shows them all.",
         )
 
 

@@ -16,12 +16,16 @@ def kill(engine, pid):
 
 @pytest.mark.parametrize("how", ["statement", "copy"])
 def test_a_connection_that_breaks_is_the_services_fault(engine, how):
-    with pytest.raises(ServiceDown), session_scope(engine) as session:
-        kill(engine, session.connection().execute(text("SELECT pg_backend_pid()")).scalar_one())
-        if how == "statement":
-            session.connection().execute(text("SELECT 1"))
-        else:
-            copy_rows(session, "worker", ("name",), ("text",), [("x",)])
+    def break_off() -> None:
+        with session_scope(engine) as session:
+            kill(engine, session.connection().execute(text("SELECT pg_backend_pid()")).scalar_one())
+            if how == "statement":
+                session.connection().execute(text("SELECT 1"))
+            else:
+                copy_rows(session, "worker", ("name",), ("text",), [("x",)])
+
+    with pytest.raises(ServiceDown):
+        break_off()
     with session_scope(engine) as session:  # the next one works again
         assert session.connection().execute(text("SELECT 1")).scalar_one() == 1
 
