@@ -31,8 +31,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Profile = Annotated[str | None, typer.Option(help="Which models: pocket or studio.")]
 
 # JSON alone goes to stdout; everything said to people in passing goes to stderr.
-say = Console(stderr=True, highlight=False)
-out = Console(highlight=False)
+say = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True)
 
 P = ParamSpec("P")
 R = TypeVar("R")

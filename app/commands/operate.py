@@ -221,7 +221,7 @@ def models_pull(
 ) -> None:
     """Download weights; an interrupted download goes on where it stopped."""
     settings = Settings.from_environment(home=home, profile=profile)
-    names = [name] if name else needed_weights(settings)
+    names = [weights.canonical(name)] if name else needed_weights(settings)
     if not names:
         out.print("The profile pocket needs no download. For studio: --profile studio.")
         return

@@ -68,14 +68,18 @@ def ingest(
         print_json(report(summary, failed))
     else:
         _print_summary(summary)
-    if summary.state == "failed":
+    nothing = not summary.indexed and not summary.unchanged
+    if summary.state == "failed" or nothing:
         if as_json:
-            say.print(f"✗ {summary.message}", markup=False, soft_wrap=True)
+            said = summary.message or "Not one photo could be indexed."
+            say.print(f"✗ {said}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_FAILED)
 
 
 def checked_source(source: str, kind: str) -> tuple[str, str]:
     """(kind, uri) with local paths made absolute: workers have another current folder."""
+    if not source.strip():
+        raise BadInput("The source is empty.", cure="Give a folder, or a list of photo addresses.")
     local = Path(source).expanduser()
     if "://" not in source:
         source = str(local.absolute())
@@ -109,14 +113,14 @@ def follow(engine: Engine, run_id: int, *, quiet: bool) -> RunSummary:
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[said]}"),
         console=say,
         disable=quiet,
     )
     with bar:
-        task = bar.add_task("Reading the source", total=None, said="")
+        task = bar.add_task("Reading the source", total=None, said="", count="")
         while True:
             with session_scope(engine) as session:
                 summary = run_summary(session, run_id)
@@ -126,6 +130,7 @@ def follow(engine: Engine, run_id: int, *, quiet: bool) -> RunSummary:
                 description="Indexing" if summary.discovery_done else "Reading the source",
                 total=summary.discovered or None,
                 completed=done,
+                count=f"{done}/{summary.discovered}" if summary.discovered else "",
                 said=_said(summary),
             )
             if summary.state in ("done", "failed"):

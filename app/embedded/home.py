@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.core.errors import AlreadyRunning, DiskFull, HomeUnusable
+from app.core.marks import HOME_MARK
 
 MIN_FREE_BYTES = 500_000_000
 """Below this PostgreSQL risks stopping in the middle of a write, so nothing is started."""
@@ -102,6 +103,7 @@ def prepare_home(path: Path, *, min_free: int = MIN_FREE_BYTES) -> Home:
             path.chmod(0o700)
         for name in _FOLDERS:
             (path / name).mkdir(mode=0o700, exist_ok=True)
+        (path / HOME_MARK).touch(mode=0o600)
         probe = home.run / f".writable.{os.getpid()}"
         probe.touch()
         probe.unlink()
@@ -139,7 +141,7 @@ def _out_of_space(error: OSError) -> bool:
 
 def _refuse_foreign(path: Path) -> None:
     """A mistyped --home must not close a folder of other files to everybody else."""
-    names = {entry.name for entry in path.iterdir()} - _HARMLESS
+    names = {entry.name for entry in path.iterdir()} - _HARMLESS - {HOME_MARK}
     if names and not names & set(_FOLDERS):
         raise HomeUnusable(
             f"{path} holds other files, and the home folder must be its own.",

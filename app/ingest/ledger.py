@@ -242,14 +242,16 @@ def mark_fetched(session: Session, claims: Sequence[Claim], sizes: Sequence[int]
 def record_failure(session: Session, claim: Claim, error: ClairError) -> float | None:
     """Write what went wrong. Returns the wait in seconds where it will be tried again, else None.
 
-    An origin's rate limit uses up none of the attempts that other faults have.
+    An origin's rate limit uses up none of the attempts that other faults have. One that wants to be
+    left alone for longer than LONGEST_RETRY_AFTER is not waited for: a person may retry it later.
     """
     wait: float | None = None
     if isinstance(error, TryAgain):
         patient = claim.rate_limited or error.reason == RATE_LIMITED
         waits = PATIENT_WAITS if patient else RETRY_WAITS
-        if claim.attempts <= len(waits):
-            wait = min(max(waits[claim.attempts - 1], error.after or 0.0), LONGEST_RETRY_AFTER)
+        told = error.after or 0.0
+        if claim.attempts <= len(waits) and told <= LONGEST_RETRY_AFTER:
+            wait = max(waits[claim.attempts - 1], told)
     reason = error.reason if isinstance(error, TryAgain | PhotoRejected) else "internal"
     session.connection().execute(
         text(

@@ -30,6 +30,10 @@ def start_ingest(session: Session, event: Event, kind: str, uri: str) -> Run:
 
     Commit, then send Job.DISCOVER with its id.
     """
+    # Two that start the same source at once would both find none.
+    session.connection().execute(
+        text("SELECT 1 FROM event WHERE id = :id FOR NO KEY UPDATE"), {"id": event.id}
+    )
     source = session.exec(
         select(Source).where(Source.event_id == event.id, Source.kind == kind, Source.uri == uri)
     ).first()

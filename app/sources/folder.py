@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from app.core.errors import BadInput
+from app.core.marks import HOME_MARK
 from app.core.photos import BadEntry, Locator
 from app.core.ports import PhotoStream
 from app.sources.files import open_within, path_of, version_of
@@ -69,6 +70,8 @@ class FolderSource:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
             return [_bad(folder, "unreadable", f"The folder can't be read: {error}.")], []
+        if any(entry.name == HOME_MARK for entry in entries):
+            return [], []  # our own thumbnails are no photos of an event
         for entry in entries:
             if entry.name.startswith(".") or entry.name.lower() in _SKIPPED:
                 continue

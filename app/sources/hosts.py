@@ -12,6 +12,9 @@ from app.core.errors import SourceUnavailable
 
 REMEMBERED_HOSTS = 1024
 LONGEST_RETRY_AFTER = 3600.0
+LONGEST_PAUSE = 20.0
+"""Seconds for which one answer of 429 or 503 quiets a whole host. Its photo waits for as long as it
+was told; the host's other photos may well be served."""
 
 
 class _Host:
@@ -43,7 +46,8 @@ class HostGate:
     def postpone(self, origin: str, seconds: float) -> None:
         """Nobody asks this host again before `seconds` have passed."""
         host = self._host(origin)
-        host.not_before = max(host.not_before, time.monotonic() + seconds)
+        pause = min(seconds, LONGEST_PAUSE)
+        host.not_before = max(host.not_before, time.monotonic() + pause)
 
     def wait_left(self, origin: str) -> float:
         """Seconds until the host may be asked again; 0 for now."""

@@ -241,16 +241,44 @@ def _names_without_header(cells: list[str]) -> list[str]:
     return ["url" if "://" in cell else "" for cell in cells]
 
 
+MOST_LINES_A_RECORD = 20
+_QUOTE = ord('"')
+_CELL_ENDS = b",;\t|\n"
+
+
 async def _records(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Joins the lines of a record whose quoted cell holds a line break."""
-    held = b""
+    """Joins the lines of a record whose quoted cell holds a line break.
+
+    A quote that is never closed is a slip of the pen: its lines are then records of their own, so
+    that it costs nothing but itself.
+    """
+    held: list[bytes] = []
     async for line in lines:
-        held = held + b"\n" + line if held else line
-        if held.count(b'"') % 2 == 0 or len(held) > HEAD_BYTES:
-            yield held
-            held = b""
-    if held:
-        yield held
+        held.append(line)
+        record = b"\n".join(held)
+        if not _inside_quotes(record):
+            yield record
+            held = []
+        elif len(held) > MOST_LINES_A_RECORD or len(record) > HEAD_BYTES:
+            for each in held:
+                yield each
+            held = []
+    for each in held:
+        yield each
+
+
+def _inside_quotes(record: bytes) -> bool:
+    """Whether a quoted cell is still open at the end (RFC 4180: a quote opens at a cell's start)."""
+    inside, at_start = False, True
+    previous = 0
+    for byte in record:
+        if inside:
+            inside = byte != _QUOTE
+        elif byte == _QUOTE and (at_start or previous == _QUOTE):
+            inside = True
+        at_start = not inside and byte in _CELL_ENDS
+        previous = byte
+    return inside
 
 
 def _cells(text: str, delimiter: str) -> list[str]:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from datetime import date
 
+from sqlalchemy import text
 from sqlmodel import Session, select
 
 from app.core.errors import BadInput, UnknownEvent
@@ -41,9 +42,14 @@ def find_event(session: Session, name: str) -> Event | None:
 
 def create_event(session: Session, name: str, *, on: date | None = None) -> Event:
     """A new event; its slug gets a number where another has it. Raises BadInput on a bad name."""
-    name = " ".join(name.split())
+    # Invisible characters (controls, direction marks) would make two names look alike.
+    name = " ".join(
+        "".join(c for c in name if unicodedata.category(c)[0] != "C" or c.isspace()).split()
+    )
     if not name or len(name) > _MAX_NAME:
         raise BadInput(f"An event's name has 1 to {_MAX_NAME} characters.", cure="Choose another.")
+    # Two that make the same name at once would choose the same slug.
+    session.connection().execute(text("SELECT pg_advisory_xact_lock(hashtext('event slug'))"))
     base = slug_of(name)
     taken = set(session.exec(select(Event.slug).where(Event.slug.like(f"{base}%"))))  # type: ignore[attr-defined]
     slug = next(

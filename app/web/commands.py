@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -16,6 +17,7 @@ from app.core.jobs import Job, JobQueue
 from app.core.runs import RunSummary
 from app.ingest.consent import set_faces
 from app.ingest.runs import retry_failures, run_summary, start_ingest
+from app.sources.listing import is_web
 from app.sources.open import AUTO, kind_names, recognise
 from app.storage import audit, gallery
 from app.storage.engine import session_scope
@@ -97,5 +99,22 @@ def recognised(source: str, kind: str) -> tuple[str, str]:
         raise BadInput(
             f"There is no kind of source “{kind}”.", cure=f"Known: {', '.join(kind_names())}."
         )
+    source = source.strip()
+    if not is_web(source) and not _is_absolute(source):
+        raise BadInput(
+            f"“{source[:200]}” is no web address and no full path.",
+            cure="Give an address that starts with https://, or a folder's path from the root on.",
+        )
     found = recognise(source)[0]
-    return source.strip(), found if kind == AUTO else kind
+    found = found if kind == AUTO else kind
+    if found == "list" and not is_web(source):
+        # Its lines would come back as failures: whoever may ingest could read the server's files.
+        raise BadInput(
+            "A list on the server's disk can't be read from here.",
+            cure="Use `clairvision ingest` on the server, or the list's web address.",
+        )
+    return source, found
+
+
+def _is_absolute(source: str) -> bool:
+    return source.lower().startswith("file:") or Path(source).is_absolute()

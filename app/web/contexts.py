@@ -103,6 +103,7 @@ class EventPage:
     run_id: int | None
     query: str
     has_photos: bool
+    running: bool = False  # an ingest is under way: photos come by themselves
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ class EventPages:
             run_id=run.id if run else None,
             query=request.query_params.get("q", "")[:500],
             has_photos=head.photo_count > 0,
+            running=run is not None and run.state in ("pending", "working"),
         )
         return self._page(request, "event.html", page, event.name, head, entry="gallery")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.core.errors import AlreadyRunning, DiskFull, HomeUnusable
+from app.core.marks import HOME_MARK
 from app.embedded.home import ensure_space, hold_home, home_is_held, is_locked, prepare_home
 
 
@@ -18,7 +19,8 @@ def test_a_new_home_is_closed_to_others(tmp_path: Path) -> None:
     home = prepare_home(tmp_path / "deep" / "home")
     assert home.path.stat().st_mode & 0o777 == 0o700
     folders = {entry.name for entry in home.path.iterdir()}
-    assert folders == {"pg", "redis", "blobs", "models", "run", "logs", "secrets"}
+    expected = {"pg", "redis", "blobs", "models", "run", "logs", "secrets", HOME_MARK}
+    assert folders == expected
 
 
 def test_preparing_twice_changes_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Runs: one settles exactly once, whoever finishes last, and tells people the truth."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import text
 
@@ -171,3 +173,18 @@ def test_a_pending_run_is_sent_again_only_while_its_queue_is_idle(engine):
         )
         assert runs.sweep_runs(session, idle={Queue.INGEST}) == []
         assert runs.sweep_runs(session, idle={Queue.GRAPH}) == [(Job.BUILD_GRAPH, graph.id)]
+
+
+def test_the_same_source_started_at_once_is_one_run(engine):
+    made = make_photos(engine, 0)
+
+    def start(_):
+        with session_scope(engine) as session:
+            return runs.start_ingest(
+                session, get_event(session, "party"), "list", "http://o/new"
+            ).id
+
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(start, range(4)))
+    assert len(found) == 1
+    assert made.run_id not in found

@@ -1,7 +1,9 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
-from app.core.errors import UnknownEvent
+from app.core.errors import BadInput, UnknownEvent
 from app.storage.engine import session_scope
 from app.storage.events import create_event, get_event, slug_of
 from app.storage.vectors import (
@@ -74,3 +76,18 @@ def test_two_events_of_one_name_get_two_slugs(engine):
         assert get_event(session, "party-2").slug == "party-2"
         with pytest.raises(UnknownEvent, match="nowhere"):
             get_event(session, "nowhere")
+
+
+def test_events_made_at_once_get_different_slugs(engine):
+    def make(_):
+        with session_scope(engine) as session:
+            return create_event(session, "Twin").slug
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(make, range(4))) == ["twin", "twin-2", "twin-3", "twin-4"]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\u200b", "\u202e\u2066", "\x00", "x" * 201])
+def test_names_that_nobody_can_see_or_read(engine, name):
+    with session_scope(engine) as session, pytest.raises(BadInput):
+        create_event(session, name)

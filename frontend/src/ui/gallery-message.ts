@@ -18,11 +18,13 @@ export class GalleryMessage {
     this.#empty.hidden = true;
   }
 
-  showList(list: PhotoList): void {
+  showList(list: PhotoList, running: boolean): void {
     this.hide();
     if (list.photos.length > 0) return;
     if (list.error) {
       this.#say("The photos can't be fetched", explain(list.error), true);
+    } else if (list.total === 0 && running) {
+      this.#say("Looking for photos", "The first ones appear here as soon as they are read.");
     } else if (list.total === 0) {
       this.#empty.hidden = false;
     }

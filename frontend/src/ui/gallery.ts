@@ -30,9 +30,12 @@ export class Gallery {
   #mode: "all" | "search" = "all";
   #refreshTimer: ReturnType<typeof setTimeout> | undefined;
   #seenIndexed = -1;
+  /** Whether photos may still arrive by themselves. */
+  #running: boolean;
 
   constructor(root: HTMLElement) {
     this.#root = root;
+    this.#running = root.dataset.running === "1";
     const event = root.dataset.event ?? "";
     this.#memory = new GalleryMemory(event);
     this.#density.value = `${this.#memory.density()}`;
@@ -72,7 +75,7 @@ export class Gallery {
       this.#grid.items === before.photos ? firstChange(before.photos, now.photos) : 0;
     if (now.photos !== this.#grid.items) this.#grid.setItems(now.photos, unchanged);
     this.#memory.restore(this.#grid, now.complete);
-    this.#message.showList(now);
+    this.#message.showList(now, this.#running);
     this.#showListStatus(now);
     if (now.error) this.#refreshSoon(AGAIN_MS);
   }
@@ -108,7 +111,7 @@ export class Gallery {
       this.#mode = "all";
       const list = this.#feed.list.get();
       this.#grid.setItems(list.photos);
-      this.#message.showList(list);
+      this.#message.showList(list, this.#running);
       this.#showListStatus(list);
       return;
     }
@@ -144,12 +147,20 @@ export class Gallery {
   #progressed(progress: Progress): void {
     const { run } = progress;
     if (!run) return;
+    this.#setRunning(run.state === "pending" || run.state === "working");
     const indexed = run.id * 1e9 + run.indexed;
     if (indexed === this.#seenIndexed) return;
     const first = this.#seenIndexed === -1;
     this.#seenIndexed = indexed;
     if (first && run.state === "done") return;
     this.#refreshSoon(REFRESH_MS);
+  }
+
+  #setRunning(running: boolean): void {
+    if (running === this.#running) return;
+    this.#running = running;
+    const list = this.#feed.list.get();
+    if (this.#mode === "all" && list.total === 0) this.#message.showList(list, running);
   }
 
   /** At most one refresh a while, and always one after the last call. */
