@@ -131,7 +131,7 @@ class Origin:
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         found = self.answers.get(request.raw_path) or self.answers.get(request.path)
         if callable(found):
-            answer = found(request)  # type: ignore[arg-type]
+            answer = await asyncio.to_thread(found, request)  # type: ignore[arg-type]
         elif found is not None:
             answer = found
             if answer.then is not None:

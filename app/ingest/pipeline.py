@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -35,6 +35,8 @@ ORIGINALS_IN_MEMORY = 192_000_000
 """Bytes of originals that a worker process holds at once, whatever the queue."""
 RENEW_EVERY = ledger.LEASE_SECONDS / 4
 TRY_AGAIN_SECONDS = 0.5
+LINGER_SECONDS = 0.5
+"""How long a photo that has arrived waits for others of its chunk, to be embedded with them."""
 PATIENCE_SECONDS = 60.0
 """How long a worker waits for PostgreSQL to come back, asking again and again."""
 
@@ -106,12 +108,12 @@ class Pipeline:
     async def _work(self, claims: list[Claim]) -> None:
         async with self._leases_kept(claims):
             try:
-                results = await asyncio.gather(*(self._fetch(claim) for claim in claims))
-                fetched = [result for result in results if result is not None]
-                if fetched:
-                    await asyncio.to_thread(self._mark_fetched, fetched)
-                    finished = await asyncio.to_thread(self._embed, fetched)
-                    await asyncio.to_thread(self._store, finished)
+                async with aclosing(self._as_they_come(claims)) as batches:
+                    async for fetched in batches:
+                        await asyncio.to_thread(self._mark_fetched, fetched)
+                        finished = await asyncio.to_thread(self._embed, fetched)
+                        await asyncio.to_thread(self._store, finished)
+                        self._tell(photo.claim for photo in fetched)
             except asyncio.CancelledError:  # the worker stops
                 await asyncio.shield(asyncio.to_thread(self._release, claims))
                 raise
@@ -122,6 +124,22 @@ class Pipeline:
                 await self._patiently(self._release, claims)
                 raise
         await asyncio.to_thread(self._after, claims)
+
+    async def _as_they_come(self, claims: Sequence[Claim]) -> AsyncGenerator[list[_Fetched]]:
+        """Photos in batches as the origin sends them, so that a slow one shows its first photos
+        soon; a fast one's chunk comes whole."""
+        waiting = {asyncio.create_task(self._fetch(claim)) for claim in claims}
+        try:
+            while waiting:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                done, waiting = await asyncio.wait(waiting, timeout=LINGER_SECONDS)
+                batch = [photo for task in done if (photo := task.result()) is not None]
+                if batch:
+                    yield sorted(batch, key=lambda photo: photo.claim.photo_id)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     @asynccontextmanager
     async def _leases_kept(self, claims: Sequence[Claim]) -> AsyncIterator[None]:
@@ -178,7 +196,10 @@ class Pipeline:
             ledger.mark_fetched(
                 session, [photo.claim for photo in fetched], [photo.size for photo in fetched]
             )
-        for event_id in {photo.claim.event_id for photo in fetched}:
+        self._tell(photo.claim for photo in fetched)
+
+    def _tell(self, claims: Iterable[Claim]) -> None:
+        for event_id in {claim.event_id for claim in claims}:
             self.progress.publish(event_id)
 
     def _embed(self, fetched: list[_Fetched]) -> list[FinishedPhoto]:
@@ -255,8 +276,7 @@ class Pipeline:
             for run_id in sorted({claim.run_id for claim in claims if claim.run_id is not None}):
                 if (graph := runs.settle(session, run_id)) is not None:
                     graphs.append(graph.id)
-        for event_id in {claim.event_id for claim in claims}:
-            self.progress.publish(event_id)
+        self._tell(claims)
         for run_id in graphs:
             nudge(self.jobs, Job.BUILD_GRAPH, run_id)
 

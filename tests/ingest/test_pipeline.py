@@ -10,6 +10,7 @@ import asyncio
 import io
 import tempfile
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -309,6 +310,23 @@ def test_when_a_service_fails_photos_go_back_untouched(bench):
     with Origin(answers({"/a.jpg": jpeg((1, 2, 3))})) as origin, pytest.raises(ServiceDown):
         bench.ingest(origin.url("/list.txt"))
     assert bench.rows("SELECT state, attempts FROM photo") == [("pending", 0)]
+
+
+def test_a_slow_photo_does_not_keep_its_chunk_waiting(bench):
+    """The slow origin answers only once the others of the same chunk are indexed."""
+    photos = {f"/{n}.jpg": jpeg(c) for n, c in enumerate(COLOURS[:3])}
+
+    def when_others_are_indexed(_):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if bench.rows("SELECT count(*) FROM photo WHERE state = 'indexed'")[0][0] == 3:
+                return Answer(jpeg((9, 9, 9)))
+        return Answer(status=500)
+
+    found = answers(photos | {"/slow.jpg": b""}) | {"/slow.jpg": when_others_are_indexed}
+    with Origin(found) as origin:
+        summary = bench.ingest(origin.url("/list.txt"))
+    assert (summary.indexed, summary.failed) == (4, 0)
 
 
 def test_a_second_ingest_fetches_nothing_again(bench):
