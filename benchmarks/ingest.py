@@ -160,7 +160,7 @@ def _allow_faces(installation: Installation, event: str, url: str, scratch: Path
     """An event is made by its first ingest; consent must come before the photos that count."""
     one = scratch / "one.txt"
     one.write_text(f"{url}none.jpg\n")
-    installation.run("ingest", event, str(one), "--wait", "--json")
+    installation.run("ingest", event, str(one), "--json")
     installation.run("faces", event, "--on", "--purpose", "benchmark")
 
 
