@@ -26,7 +26,7 @@ from app.core.runs import RunSummary
 from app.embedded.home import prepare_home
 from app.embedded.ports import check_port
 from app.ingest.consent import set_faces
-from app.ingest.runs import run_summary
+from app.ingest.figures import run_summary
 from app.samples.builtin import EVENT_NAMES, builtin_sample
 from app.samples.lfw import EVENTS, fetch_lfw, lfw_photos
 from app.samples.origin import SampleOrigin, csv_list

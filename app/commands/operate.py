@@ -27,7 +27,7 @@ from app.core.errors import BadInput, ServiceDown
 from app.embedded.home import Home as HomeFolder
 from app.embedded.home import prepare_home
 from app.encoders import weights
-from app.ingest.runs import event_runs
+from app.ingest.figures import event_runs
 from app.operate.doctor import examine
 from app.operate.running import find_running
 from app.settings import Settings

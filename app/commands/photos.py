@@ -26,7 +26,8 @@ from app.core.jobs import Job
 from app.core.runs import RunSummary
 from app.encoders.registry import profile_models
 from app.ingest.consent import set_faces
-from app.ingest.runs import failed_photos, run_summary, start_ingest
+from app.ingest.figures import failed_photos, run_summary
+from app.ingest.runs import start_ingest
 from app.search.text import search_text
 from app.settings import Settings
 from app.sources.open import KINDS, kind_names, recognise

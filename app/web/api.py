@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.core.vectors import ModelInfo
-from app.ingest.runs import event_runs, run_summary
+from app.ingest.figures import event_runs, run_summary
 from app.search.similar import similar_photos
 from app.space.store import latest_layout
 from app.storage import gallery

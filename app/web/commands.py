@@ -16,7 +16,8 @@ from app.core.errors import BadInput, ServiceDown
 from app.core.jobs import Job, JobQueue
 from app.core.runs import RunSummary
 from app.ingest.consent import set_faces
-from app.ingest.runs import retry_failures, run_summary, start_ingest
+from app.ingest.figures import run_summary
+from app.ingest.runs import retry_failures, start_ingest
 from app.sources.listing import is_web
 from app.sources.open import AUTO, kind_names, recognise
 from app.storage import audit, gallery

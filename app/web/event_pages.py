@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app.core.errors import BadInput, UnknownPhoto, UnknownRun
 from app.core.vectors import ModelInfo
-from app.ingest.runs import event_runs, latest_run, run_summary
+from app.ingest.figures import event_runs, latest_run, run_summary
 from app.search.similar import similar_photos
 from app.space.store import latest_layout
 from app.storage import gallery

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from app.core.errors import ClairError
-from app.ingest.runs import latest_run
+from app.ingest.figures import latest_run
 from app.space.store import latest_layout
 from app.storage import accounts
 from app.storage.engine import session_scope

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from app.core.errors import ClairError, ServiceDown
 from app.core.jobs import JobQueue
 from app.core.vectors import ModelInfo
-from app.ingest.runs import run_summary
+from app.ingest.figures import run_summary
 from app.storage import migrate
 from app.storage.blobs import BlobStore
 from app.storage.engine import session_scope

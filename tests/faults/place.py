@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from app.core.errors import ServiceDown
 from app.core.jobs import Job
 from app.embedded.services import Services, running_services
-from app.ingest import runs
+from app.ingest import figures, runs
 from app.settings import Settings
 from app.storage.engine import make_engine, session_scope
 from app.storage.events import create_event
@@ -106,13 +106,13 @@ class Place:
 
     def state(self, run_id: int) -> str:
         with suppress(ServiceDown), session_scope(self.engine) as session:
-            return runs.run_summary(session, run_id).state
+            return figures.run_summary(session, run_id).state
         return "unknown"
 
     def whole(self, run_id: int) -> bool:
         """Whether the ingest and the stages after it are done."""
         with suppress(ServiceDown), session_scope(self.engine) as session:
-            summary = runs.run_summary(session, run_id)
+            summary = figures.run_summary(session, run_id)
             return {summary.state, *summary.stages.values()} == {"done"}
         return False
 

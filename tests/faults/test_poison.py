@@ -14,7 +14,7 @@ import redis
 from PIL import Image
 
 from app.core.jobs import Job
-from app.ingest import runs
+from app.ingest import figures, runs
 from app.ingest.ledger import MAX_DEATHS
 from app.storage.engine import session_scope
 from app.storage.events import create_event
@@ -66,7 +66,7 @@ def test_a_poison_photo_is_quarantined_and_all_others_are_indexed(
             process.wait(timeout=30)
             log.close()
     with session_scope(engine) as session:
-        summary = runs.run_summary(session, run_id)
+        summary = figures.run_summary(session, run_id)
     assert deaths == MAX_DEATHS
     assert summary.indexed == len(photos) - 1
     ((reason, count, uri),) = [(g.reason, g.count, g.example_uri) for g in summary.failures]
@@ -76,4 +76,4 @@ def test_a_poison_photo_is_quarantined_and_all_others_are_indexed(
 
 def done(engine, run_id: int) -> bool:
     with session_scope(engine) as session:
-        return runs.run_summary(session, run_id).state == "done"
+        return figures.run_summary(session, run_id).state == "done"

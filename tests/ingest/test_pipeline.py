@@ -23,7 +23,7 @@ from app.core.errors import ServiceDown
 from app.core.faces import DetectedFace
 from app.core.jobs import Job
 from app.core.vectors import normalised
-from app.ingest import runs
+from app.ingest import figures, runs
 from app.ingest.consent import set_faces
 from app.ingest.decode import DecodePool, DecodeSpec
 from app.ingest.discovery import Discovery
@@ -93,7 +93,7 @@ class Bench:
         self.jobs.sent = [(Job.DISCOVER, run_id)] * times
         asyncio.run(self.drain(times))
         with session_scope(self.engine) as session:
-            return runs.run_summary(session, run_id)
+            return figures.run_summary(session, run_id)
 
     async def drain(self, times: int) -> None:
         limits = FetchLimits(max_bytes=5_000_000, attempts=1)

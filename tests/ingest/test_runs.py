@@ -8,7 +8,7 @@ from sqlalchemy import text
 from app.core.errors import BadInput, NotAnImage, UnknownRun
 from app.core.jobs import Job, Queue
 from app.core.photos import BadEntry
-from app.ingest import ledger, runs
+from app.ingest import figures, ledger, runs
 from app.ingest.consent import set_faces
 from app.storage.engine import session_scope
 from app.storage.events import get_event
@@ -38,7 +38,7 @@ def test_a_run_settles_once_and_only_when_all_is_done(engine):
     assert graph.parent_id == made.run_id
     assert settle(engine, made.run_id) is None
     with session_scope(engine) as session:
-        summary = runs.run_summary(session, made.run_id)
+        summary = figures.run_summary(session, made.run_id)
     assert (summary.state, summary.indexed, summary.failed) == ("done", 3, 0)
     assert summary.stages == {"graph": "pending", "layout": "none"}
 
@@ -56,7 +56,7 @@ def test_failures_are_grouped_by_reason_with_their_cure(engine):
             run_id=made.run_id,
             entries=[BadEntry("line:9", "htp:/x", "bad-address", "Line 9 is no address.")],
         )
-        summary = runs.run_summary(session, made.run_id)
+        summary = figures.run_summary(session, made.run_id)
     assert [(g.reason, g.count) for g in summary.failures] == [
         ("not-an-image", 2),
         ("bad-address", 1),
@@ -75,7 +75,7 @@ def test_retrying_reopens_the_run_for_that_reason_only(engine):
     settle(engine, made.run_id)
     with session_scope(engine) as session:
         assert runs.retry_failures(session, made.run_id, "truncated") == 1
-        assert runs.run_summary(session, made.run_id).state == "working"
+        assert figures.run_summary(session, made.run_id).state == "working"
         assert runs.open_photos(session, made.run_id) == [one.photo_id]
     with session_scope(engine) as session:
         assert runs.retry_failures(session, made.run_id) == 1
@@ -119,7 +119,7 @@ def test_the_sweeper_finds_runs_whose_worker_died_and_gives_up_after_three(engin
                 assert runs.claim_run(session, made.run_id) is not None
     assert jobs == []
     with session_scope(engine) as session:
-        assert runs.run_summary(session, made.run_id).state == "failed"
+        assert figures.run_summary(session, made.run_id).state == "failed"
 
 
 def test_the_sweeper_settles_what_nobody_settled(engine):
@@ -134,8 +134,8 @@ def test_the_sweeper_settles_what_nobody_settled(engine):
 def test_summaries_are_json(engine):
     made = make_photos(engine, 1)
     with session_scope(engine) as session:
-        body = runs.run_summary(session, made.run_id).to_json()
-        assert runs.latest_run(session, made.event_id).id == made.run_id
+        body = figures.run_summary(session, made.run_id).to_json()
+        assert figures.latest_run(session, made.event_id).id == made.run_id
     assert body["event"] == "party"
     assert isinstance(body["started_at"], str)
     assert body["seconds_left"] is None

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app.core.errors import ServiceDown, SourceUnavailable
 from app.core.jobs import Job, Queue
-from app.ingest import ledger, runs
+from app.ingest import figures, ledger, runs
 from app.ingest.discovery import Discovery
 from app.storage.engine import session_scope
 from app.storage.events import create_event
@@ -180,10 +180,10 @@ def test_a_source_that_always_breaks_off_keeps_what_was_found(engine, redis_url)
     assert (state, done, discovered) == ("working", True, 6)
     assert "broke off after 6 photos" in message
     with session_scope(engine) as session:
-        assert runs.run_summary(session, run_id).state == "working"
+        assert figures.run_summary(session, run_id).state == "working"
         session.connection().execute(text("UPDATE photo SET state = 'rejected', reason = 'gone'"))
         runs.sweep_runs(session, idle=set(Queue))
-        assert runs.run_summary(session, run_id).state == "done"
+        assert figures.run_summary(session, run_id).state == "done"
 
 
 def test_an_outage_costs_the_run_none_of_its_attempts(engine, redis_url):
@@ -199,7 +199,7 @@ def test_a_queue_that_is_away_leaves_the_photos_to_the_sweeper(engine, redis_url
     with session_scope(engine) as session:
         session.connection().execute(text("UPDATE photo SET nudged_at = now() - interval '6 s'"))
         assert len(ledger.sweep(session, queue_is_idle=True).due) == 9
-        assert runs.run_summary(session, run_id).discovered == 9
+        assert figures.run_summary(session, run_id).discovered == 9
 
 
 def test_retrying_a_run_that_was_never_read_to_its_end_reads_it_again(engine):
