@@ -113,6 +113,7 @@ def test_a_second_up_on_the_same_home_says_so(installation):
         (("search", "nowhere", "x"), 2, "no event “nowhere”"),
         (("search", "summer-party", "  "), 2, "empty"),
         (("ingest", "e", "/no/such/place"), 2, "no file or folder"),
+        (("ingest", "e", ""), 2, "source is empty"),
         (("ingest", "e", "http://x/a.txt", "--kind", "ftp"), 2, "no kind of source"),
         (("token", "create", "--scope", "all"), 2, "no scope"),
         (("models", "pull", "ViT-Q-99/none"), 2, "ViT-Q-99"),
