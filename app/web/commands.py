@@ -5,18 +5,18 @@ Each commits with its audit entry first and nudges a worker afterwards.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from sqlalchemy import Engine
 
-from app.core.errors import BadInput, ServiceDown
+from app.core.errors import BadInput
 from app.core.jobs import Job, JobQueue
 from app.core.runs import RunSummary
 from app.ingest.consent import set_faces
 from app.ingest.figures import run_summary
+from app.ingest.nudges import nudge
 from app.ingest.runs import retry_failures, start_ingest
 from app.sources.listing import is_web
 from app.sources.open import AUTO, kind_names, recognise
@@ -25,8 +25,6 @@ from app.storage.engine import session_scope
 from app.storage.events import create_event
 from app.storage.tables import Event
 from app.web.authorize import Principal
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class Commands:
             run = start_ingest(session, event, kind, uri)
             summary = run_summary(session, run.id)
             audit.record(session, by.label, "start ingest", f"{slug} run {run.id}")
-        self._nudge(Job.DISCOVER, run.id)
+        nudge(self._jobs, Job.DISCOVER, run.id)
         return summary
 
     def retry(self, run_id: int, reason: str | None, by: Principal) -> RunSummary:
@@ -67,7 +65,7 @@ class Commands:
             summary = run_summary(session, run_id)
             audit.record(session, by.label, "retry failures", f"run {run_id}", f"{count} photos")
         if count:
-            self._nudge(Job.RESUME, run_id)
+            nudge(self._jobs, Job.RESUME, run_id)
         return summary
 
     def decide_faces(self, slug: str, decision: FaceDecision, by: Principal) -> None:
@@ -85,13 +83,6 @@ class Commands:
             )
             action = "turn faces on" if decision.on else "turn faces off"
             audit.record(session, by.label, action, slug)
-
-    def _nudge(self, job: Job, run_id: int) -> None:
-        try:
-            self._jobs.send(job, run_id)
-        except ServiceDown:
-            # The run is in PostgreSQL; the sweeper sends its message once Redis is back.
-            log.warning("run %d was stored, but no worker could be told yet", run_id)
 
 
 def recognised(source: str, kind: str) -> tuple[str, str]:
