@@ -41,10 +41,23 @@ def read_tags(image: Image.Image) -> tuple[Tags, Tags, Tags]:
     while it loads and then removes the orientation.
     """
     try:
-        exif = image.getexif()
-        main: Tags = dict(exif)
+        return _parts(image.getexif())
     except _DAMAGE:
         return {}, {}, {}
+
+
+def read_block(block: bytes) -> tuple[Tags, Tags, Tags]:
+    """The same directories out of an EXIF block or a TIFF."""
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+        return _parts(exif)
+    except _DAMAGE:
+        return {}, {}, {}
+
+
+def _parts(exif: Image.Exif) -> tuple[Tags, Tags, Tags]:
+    main: Tags = dict(exif)
     parts: list[Tags] = []
     for pointer in (_EXIF_IFD, _GPS_IFD):
         try:

@@ -6,9 +6,14 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
+import pillow_heif
 from PIL import Image
+
+Tags = dict[int, object]
+Point = tuple[float, float, float]
 
 
 def scene(width: int = 320, height: int = 200, seed: int = 1) -> Image.Image:
@@ -27,7 +32,9 @@ def scene(width: int = 320, height: int = 200, seed: int = 1) -> Image.Image:
 
 def encoded(picture: Image.Image, image_format: str = "JPEG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, image_format, **({"quality": 95} | options))
+    if image_format != "TIFF":
+        options = {"quality": 95} | options
+    picture.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
@@ -58,26 +65,27 @@ def many_scans(scans: int, side: int = 512) -> bytes:
     return data[:last] + scan * scans + b"\xff\xd9"
 
 
-def swapped_profile() -> bytes:
-    """An ICC profile (ICC.1:2001-04) whose red is sRGB's green and the other way round."""
+def profile(
+    red: Point, green: Point, blue: Point, *, gamma: float = 2.2, name: str = "made"
+) -> bytes:
+    """An ICC profile (ICC.1:2001-04) from the primaries' XYZ under D50."""
 
     def xyz(x: float, y: float, z: float) -> bytes:
         return b"XYZ " + b"\x00" * 4 + struct.pack(">iii", *(round(v * 65536) for v in (x, y, z)))
 
-    text = b"swapped\x00"
-    curve = b"curv" + b"\x00" * 4 + struct.pack(">IH", 1, round(2.2 * 256)) + b"\x00\x00"
-    red, green, blue = (0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)
+    text = name.encode() + b"\x00"
+    curve = b"curv" + b"\x00" * 4 + struct.pack(">IH", 1, round(gamma * 256)) + b"\x00\x00"
     tags = {
         b"desc": b"desc" + b"\x00" * 4 + struct.pack(">I", len(text)) + text + b"\x00" * 78,
         b"cprt": b"text" + b"\x00" * 4 + text,
         b"wtpt": xyz(0.9642, 1.0, 0.8249),
-        b"rXYZ": xyz(*green), b"gXYZ": xyz(*red), b"bXYZ": xyz(*blue),
+        b"rXYZ": xyz(*red), b"gXYZ": xyz(*green), b"bXYZ": xyz(*blue),
         b"rTRC": curve, b"gTRC": curve, b"bTRC": curve,
     }  # fmt: skip
     offset, table, body = 128 + 4 + 12 * len(tags), b"", b""
-    for name, content in tags.items():
+    for tag, content in tags.items():
         padded = content + b"\x00" * (-len(content) % 4)
-        table += name + struct.pack(">II", offset + len(body), len(content))
+        table += tag + struct.pack(">II", offset + len(body), len(content))
         body += padded
     header = bytearray(128)
     header[8:12] = b"\x02\x40\x00\x00"
@@ -88,12 +96,229 @@ def swapped_profile() -> bytes:
     return bytes(header) + struct.pack(">I", len(tags)) + table + body
 
 
+SRGB = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
+DISPLAY_P3 = ((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841))
+ADOBE_RGB = ((0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446))
+
+
+def swapped_profile() -> bytes:
+    """A profile whose red is sRGB's green and the other way round."""
+    red, green, blue = SRGB
+    return profile(green, red, blue, name="swapped")
+
+
+def heic(picture: Image.Image, *, depth: int = 8, **options: object) -> bytes:
+    """An HEVC picture, of 10 bits where `depth` says so. An orientation in `exif` (bytes) is written
+    into the container too."""
+    buffer = io.BytesIO()
+    if depth == 8:
+        file = pillow_heif.from_pillow(picture)
+    else:
+        deep = np.asarray(picture).astype(np.uint16) * 257
+        mode = "I;16" if picture.mode == "L" else f"{picture.mode};16"
+        file = pillow_heif.from_bytes(mode, picture.size, deep.tobytes())
+    file.save(buffer, **({"quality": 90} | options))
+    return buffer.getvalue()
+
+
+def only_exif(data: bytes) -> bytes:
+    """A HEIF file without the turns of its container."""
+    return data.replace(b"irot", b"free").replace(b"imir", b"free")
+
+
+def raf(picture: Image.Image, preview: bytes) -> bytes:
+    """A Fujifilm RAW file: what is told of the photo is in the preview's EXIF only."""
+    preview = preview[:2] + preview[20:]  # as the camera does it, without a JFIF segment
+    width, height = picture.size
+    sizes = struct.pack(">IHHHHHHHH", 2, 0x100, 4, height, width, 0x121, 4, height, width)
+    values = sensor(picture)
+    places = [160, 160 + len(preview), 160 + len(preview) + len(sizes)]
+    head = bytearray(160)
+    head[0:20], head[28:33] = b"FUJIFILMCCD-RAW 0201", b"X-T30"
+    struct.pack_into(">II", head, 84, places[0], len(preview))
+    struct.pack_into(">II", head, 92, places[1], len(sizes))
+    struct.pack_into(">II", head, 100, places[2], len(values))
+    return bytes(head) + preview + sizes + values
+
+
+class Blob(bytes):
+    """Bytes that lie elsewhere in a TIFF; the entry holds their place."""
+
+
+def tiff(main: Tags, *below: Tags, start: bytes = b"II*\x00", exif: Tags | None = None) -> bytes:
+    """A TIFF of one directory, those below it (SubIFDs) and an Exif directory, tag by tag.
+
+    int → LONG, tuple of int → SHORT, str → ASCII, bytes → BYTE, Fraction → SRATIONAL (also a list of
+    them), Blob → a LONG that points to it. Classic TIFF takes any order of tags from us.
+    """
+    order = "<" if start[:1] == b"I" else ">"
+    body = bytearray(start + struct.pack(order + "I", 8))
+
+    def size(tags: Tags) -> int:
+        return 2 + 12 * len(tags) + 4
+
+    directories = [main, *below, *([exif] if exif else [])]
+    if below:
+        main = main | {0x014A: [0] * len(below)}
+    if exif:
+        main = main | {0x8769: 0}
+    directories[0] = main
+    places = [8]
+    for tags in directories:
+        places.append(places[-1] + size(tags))
+    if below:
+        main[0x014A] = places[1 : len(below) + 1]
+    if exif:
+        main[0x8769] = places[len(below) + 1]
+    rest = bytearray()
+    for tags in directories:
+        body += struct.pack(order + "H", len(tags))
+        for tag, value in sorted(tags.items()):
+            kind, count, content = _tiff_value(value, order)
+            if isinstance(value, Blob) or len(content) > 4:
+                place = struct.pack(order + "I", places[-1] + len(rest))
+                rest += content + b"\x00" * (-len(content) % 4)
+                content = place
+            body += struct.pack(order + "HHI", tag, kind, count) + content.ljust(4, b"\x00")
+        body += b"\x00" * 4
+    return bytes(body + rest)
+
+
+def _tiff_value(value: object, order: str) -> tuple[int, int, bytes]:
+    """(type, count, content) of one entry."""
+    match value:
+        case Blob():
+            return 4, 1, bytes(value)
+        case bytes():
+            return 1, len(value), value
+        case str():
+            text = value.encode() + b"\x00"
+            return 2, len(text), text
+        case int():
+            return 4, 1, struct.pack(order + "I", value)
+        case Fraction():
+            return _tiff_value([value], order)
+        case tuple():
+            return 3, len(value), struct.pack(f"{order}{len(value)}H", *value)
+        case [Fraction(), *_]:
+            pairs = [part for each in value for part in (each.numerator, each.denominator)]
+            return 10, len(value), struct.pack(f"{order}{len(pairs)}i", *pairs)
+        case list():
+            return 4, len(value), struct.pack(f"{order}{len(value)}I", *value)
+    raise TypeError(value)
+
+
+# XYZ to linear sRGB, as a camera whose colours are sRGB's would state it.
+_COLOUR_MATRIX = [
+    Fraction(round(10_000 * each), 10_000)
+    for each in (3.2406, -1.5372, -0.4986, -0.9689, 1.8758, 0.0415, 0.0557, -0.2040, 1.0570)
+]
+
+
+def sensor(picture: Image.Image) -> Blob:
+    """What a sensor behind red, green, green and blue filters (RGGB) would see: 16 bits, linear."""
+    light = (np.asarray(picture, float) / 255) ** 2.2
+    mosaic = np.empty(light.shape[:2])
+    for y, x, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        mosaic[y::2, x::2] = light[y::2, x::2, channel]
+    return Blob((mosaic * 60_000).astype("<u2").tobytes())
+
+
+def raw(
+    picture: Image.Image,
+    preview: Image.Image | bytes | None = None,
+    *,
+    orientation: int = 1,
+    make: str = "Leica Camera AG",
+    model: str = "Q3",
+    dng: bool = True,
+    second: bytes | None = None,
+    start: bytes = b"II*\x00",
+) -> bytes:
+    """A camera RAW file: a preview (a JPEG, a picture that is stored as bitmap, or none) in the main
+    directory, the sensor's values in the first one below and perhaps a second JPEG in the next.
+    Without `dng` it lacks all that is DNG's own."""
+    width, height = picture.size
+    values = sensor(picture)
+    main: Tags = {
+        0x010F: make, 0x0110: model, 0x0112: (orientation,), 0x0132: "2026:05:01 20:15:30",
+    }  # fmt: skip
+    if dng:
+        main |= {
+            0xC612: b"\x01\x04\x00\x00", 0xC614: f"{make} {model}", 0xC621: _COLOUR_MATRIX,
+            0xC628: [Fraction(1)] * 3,
+        }  # fmt: skip
+    if preview is not None:
+        main |= _preview(preview)
+    below: Tags = {
+        0x00FE: 0, 0x0100: width, 0x0101: height, 0x0102: (16,), 0x0103: (1,), 0x0106: (32803,),
+        0x0111: values, 0x0115: (1,), 0x0116: height, 0x0117: len(values),
+        0x828D: (2, 2), 0x828E: b"\x00\x01\x01\x02", 0xC61A: 0, 0xC61D: 60_000,
+    }  # fmt: skip
+    exif: Tags = {0x9003: "2026:05:01 20:15:30", 0x9011: "+02:00", 0xA434: "SUMMILUX 28"}
+    more = [_preview(second)] if second else []
+    return tiff(main, below, *more, exif=exif, start=start)
+
+
+def _preview(preview: Image.Image | bytes) -> Tags:
+    picture = Image.open(io.BytesIO(preview)) if isinstance(preview, bytes) else preview
+    jpeg = isinstance(preview, bytes)
+    content = Blob(preview if isinstance(preview, bytes) else preview.tobytes())
+    return {
+        0x00FE: 1, 0x0100: picture.width, 0x0101: picture.height, 0x0102: (8, 8, 8),
+        0x0103: (7 if jpeg else 1,), 0x0106: (6 if jpeg else 2,), 0x0111: content, 0x0115: (3,),
+        0x0116: picture.height, 0x0117: len(content),
+    }  # fmt: skip
+
+
+def of_every_kind() -> dict[str, bytes]:
+    """Small good files of the formats whose decoders are the most complicated."""
+    picture, preview = scene(), encoded(scene())
+    return {
+        "HEIC": heic(picture), "HEIC grid": heic(picture, tile_size=64),
+        "HEIC with alpha": heic(picture.convert("RGBA")), "HEIC of 10 bits": heic(picture, depth=10),
+        "grey HEIC": heic(picture.convert("L")), "AVIF": encoded(picture, "AVIF"),
+        "DNG": raw(picture, preview), "DNG without preview": raw(picture),
+        "DNG with a bitmap": raw(picture, picture), "RAF": raf(picture, preview),
+        "NEF": raw(picture, preview, make="NIKON CORPORATION", dng=False),
+        "RW2": raw(picture, preview, make="Panasonic", dng=False, start=b"IIU\x00"),
+        "TIFF": encoded(picture, "TIFF"),
+        "LZW TIFF": encoded(picture, "TIFF", compression="tiff_lzw"),
+    }  # fmt: skip
+
+
+def mutated(data: bytes, count: int, seed: int) -> Iterator[bytes]:
+    """Copies with single bytes, whole numbers or stretches changed, mostly near the start, where the
+    structure of a file is."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        broken = bytearray(data)
+        head = min(len(data), int(rng.choice([200, 600, 2000, len(data)])))
+        first, last = sorted(int(place) for place in rng.integers(0, len(data), 2))
+        match int(rng.integers(0, 5)):
+            case 0 | 1:
+                for place in rng.integers(0, head, int(rng.integers(1, 12))):
+                    broken[place] = int(rng.choice([0, 1, 127, 128, 255, rng.integers(0, 256)]))
+            case 2:
+                place = int(rng.integers(0, head - 4))
+                number = int(rng.choice([0, 1, 65_535, 2**16, 2**31 - 1, 2**31, 2**32 - 1]))
+                order = "little" if rng.integers(0, 2) else "big"
+                broken[place : place + 4] = number.to_bytes(4, order)
+            case 3:
+                del broken[last:]
+            case _:
+                broken[first:last] = data[first : first + 500] if rng.integers(0, 2) else b""
+        yield bytes(broken)
+
+
 def hostile() -> Iterator[tuple[str, bytes]]:
     """Name and bytes of files that must be refused with a reason or decoded, never more."""
     good = {
         name: encoded(scene(), name)
         for name in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
     }
+    small, preview = scene(160, 100), encoded(scene(160, 100))
+    good |= {"HEIC": heic(scene()), "DNG": raw(small, preview), "DNG without preview": raw(small)}
     rng = np.random.default_rng(7)
     for name, data in good.items():
         for cut in (0, 1, 8, 20, len(data) // 3, len(data) // 2, len(data) - 40, len(data) - 1):

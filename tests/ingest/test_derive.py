@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+from app.core.errors import NotAnImage
 from app.core.photos import Exif
-from app.ingest import derive, headers
+from app.ingest import derive, headers, scaling
 from app.ingest.exif import orientation_of, parse_exif
 from tests.ingest.pictures import encoded, many_scans, scene, swapped_profile
 
@@ -79,7 +80,7 @@ def test_a_real_photo_scaled_equals_the_full_decode() -> None:
 def test_bands_equal_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(scene(2000, 1501), "PNG")
     whole = upright(data, 200)
-    monkeypatch.setattr(derive, "_BAND_PIXELS", 100_000)
+    monkeypatch.setattr(scaling, "_BAND_PIXELS", 100_000)
     assert difference(upright(data, 200), whole) < 1.0
 
 
@@ -168,6 +169,14 @@ def test_scans_are_counted_as_a_decoder_would() -> None:
     hidden = plain[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + plain[2:]
     assert hidden.count(b"\xff\xda") > 40
     assert headers.jpeg_scans(hidden) == 1
+    # After a scan of all components no decoder takes another, unless the picture is progressive.
+    scan = plain[plain.rindex(b"\xff\xda") : -2]
+    again = plain[:-2] + scan * 500 + b"\xff\xd9"
+    assert headers.jpeg_scans(again) == 1
+    with pytest.raises(NotAnImage):
+        upright(again)
+    single = again.replace(b"\xff\xda\x00\x0c\x03", b"\xff\xda\x00\x0c\x01")
+    assert headers.jpeg_scans(single) == 501
 
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\x00\x00"}])
