@@ -5,6 +5,7 @@
     │   ├── UnknownEvent
     │   ├── UnknownPhoto
     │   ├── UnknownRun
+    │   ├── UnknownSource
     │   └── UnknownModel
     ├── NotAllowed               the principal may not do this
     │   └── NotSignedIn
@@ -18,6 +19,7 @@
     │   ├── SourceUnavailable
     │   ├── EncoderWarming
     │   └── Overloaded
+    ├── NotModified              the original is still the version that the caller holds
     ├── ServiceDown              PostgreSQL or Redis can't be reached
     ├── ModelUnavailable         weights missing or broken
     ├── HomeUnusable             the home folder can't be written
@@ -61,6 +63,11 @@ class UnknownPhoto(BadInput):
 class UnknownRun(BadInput):
     def __init__(self, run_id: int) -> None:
         super().__init__(f"There is no run {run_id}.")
+
+
+class UnknownSource(BadInput):
+    def __init__(self, source_id: int) -> None:
+        super().__init__(f"There is no source {source_id}.")
 
 
 class UnknownModel(BadInput):
@@ -138,6 +145,15 @@ class Overloaded(TryAgain):
 
     def __init__(self, message: str, *, after: float = 2.0) -> None:
         super().__init__("overloaded", message, after=after)
+
+
+class NotModified(ClairError):
+    """The original is unchanged: what is indexed still describes it. `version` where it has a new
+    one all the same."""
+
+    def __init__(self, version: str | None = None) -> None:
+        super().__init__("The original is unchanged.")
+        self.version = version
 
 
 class ServiceDown(ClairError):

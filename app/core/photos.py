@@ -11,7 +11,8 @@ class PhotoState(StrEnum):
     """Where a photo stands in the ledger.
 
     pending → working → indexed, or → retry (a passing fault, tried again at `retry_at`),
-    or → rejected (with a reason; only a human's retry brings it back to pending).
+    or → rejected (with a reason; only a human's retry or a rescan brings it back to pending).
+    rejected → ignored where a human says that it doesn't matter; pending → cancelled with its run.
     """
 
     PENDING = "pending"
@@ -19,6 +20,8 @@ class PhotoState(StrEnum):
     RETRY = "retry"
     INDEXED = "indexed"
     REJECTED = "rejected"
+    IGNORED = "ignored"
+    CANCELLED = "cancelled"
 
 
 OPEN_STATES = (PhotoState.PENDING, PhotoState.WORKING, PhotoState.RETRY)
@@ -30,7 +33,8 @@ class Locator:
 
     `key` identifies it within an event for ever; `uri` is what is fetched and shown to people.
     The rest is what the source already knows, None where it doesn't. `version` changes when the
-    content does (an ETag, or size and modification time of a file).
+    content does (an ETag, or size and modification time of a file). `width` and `height` are the
+    original's pixels where the source states them and may send a smaller rendition.
     """
 
     key: str
@@ -40,16 +44,23 @@ class Locator:
     photographer: str | None = None
     version: str | None = None
     size: int | None = None
+    width: int | None = None
+    height: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BadEntry:
-    """An entry of a source that can't even be tried: kept in the ledger with its reason."""
+    """An entry of a source that can't even be tried: kept in the ledger with its reason.
+
+    `hides` where it is a folder or page: photos may lie behind it, so that none which is not found
+    in this scan can be called gone.
+    """
 
     key: str
     uri: str
     reason: str
     message: str
+    hides: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,14 +31,28 @@ class Source(Protocol):
     `discover` yields each photo once, in the source's order; an entry that can't be tried is a
     `BadEntry`, never an exception. It raises BadInput where the source itself is wrong (no such
     folder, not a list) and SourceUnavailable where it can't be reached now.
-    `open` raises PhotoRejected where trying again would not help, else TryAgain.
+    `revalidates` is true where discovery can't tell what changed (its locators have no version):
+    photos are then asked for again with `unless`, which costs no body where nothing changed.
+    `scales` is true where `open` may send a smaller rendition, whose version is its own.
     """
 
     kind: str
+    revalidates: bool
+    scales: bool
 
     def discover(self) -> AsyncIterator[Locator | BadEntry]: ...
 
-    def open(self, locator: Locator) -> AbstractAsyncContextManager[PhotoStream]: ...
+    def open(
+        self, locator: Locator, *, unless: str | None = None, long_side: int | None = None
+    ) -> AbstractAsyncContextManager[PhotoStream]:
+        """The photo's bytes.
+
+        `unless`: a version that the caller holds already; NotModified is raised where it is still
+        the current one (a source that can't tell just sends it). `long_side`: pixels that are
+        enough; a source that makes sizes on demand may send a smaller rendition that has as many.
+        Raises PhotoRejected where trying again would not help, TryAgain where it might.
+        """
+        ...
 
 
 @runtime_checkable

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
 from urllib.parse import quote, urljoin
 
 import idna
@@ -24,6 +25,7 @@ from app.core.errors import ForbiddenAddress, PhotoRejected
 from app.sources.networks import Address, Network, lies_in, why_closed
 
 MAX_URL = 8192
+MOST_KNOWN = 1024
 DEFAULT_PORTS = {"http": 80, "https": 443}
 OPEN_NETWORK = "To fetch from it, the operator adds its network to CLAIR_ALLOWED_CIDRS."
 OPEN_PORT = "To allow the port, the operator adds it to CLAIR_EXTRA_PORTS."
@@ -35,6 +37,7 @@ _NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 # Characters that may stand in a path or query; "%" too, so that signed URLs keep their spelling.
 _SAFE = "!$%&'()*+,/:;=?@[]~"
+_SAFELY_SPELLED = re.compile(r"[A-Za-z0-9_.\-!$%&'()*+,/:;=?@\[\]~]*")
 
 
 class BadAddress(PhotoRejected):
@@ -44,8 +47,7 @@ class BadAddress(PhotoRejected):
         super().__init__("bad-address", message, cure=cure)
 
 
-@dataclass(frozen=True, slots=True)
-class WebAddress:
+class WebAddress(NamedTuple):
     """A checked URL in canonical spelling: lower-case ASCII host, no default port, no fragment.
 
     `ip` is set where the host is an address rather than a name. `port` is always filled in.
@@ -103,6 +105,7 @@ def _joined(base: str, text: str) -> str:
         raise BadAddress(f"“{_short(text)}” is not a web address.") from error
 
 
+@lru_cache(maxsize=1024)  # thousands of photos lie on one host
 def _authority(text: str, default_port: int) -> tuple[str, int, Address | None]:
     if "@" in text:
         raise ForbiddenAddress(
@@ -159,6 +162,8 @@ def _path_and_query(rest: str) -> str:
     rest = rest.partition("#")[0]
     if not rest.startswith("/"):
         rest = f"/{rest}"
+    if _SAFELY_SPELLED.fullmatch(rest):
+        return rest
     # A lone surrogate comes from broken input; "replace" keeps it from being an exception.
     return quote(rest, safe=_SAFE, encoding="utf-8", errors="replace")
 
@@ -181,6 +186,7 @@ class AddressPolicy:
     ) -> None:
         self.allowed_cidrs = tuple(allowed_cidrs)
         self.ports = frozenset(extra_ports) | frozenset(DEFAULT_PORTS.values())
+        self._known_open: set[tuple[Address | str, int]] = set()
 
     def check_url(self, text: str, base: str | None = None) -> WebAddress:
         """Everything that can be said before a name is resolved.
@@ -189,13 +195,22 @@ class AddressPolicy:
         """
         address = parse_url(text, base)
         if address.ip is not None:
-            self.check_address(address.ip, address.port, address.host)
+            self.check_address(address.host, address.port, address.host)
         elif address.port not in self.ports and not self.allowed_cidrs:
             raise self._wrong_port(address.port, address.host)
         return address
 
     def check_address(self, address: Address | str, port: int, host: str) -> None:
         """Whether one resolved address may be connected to. Raises ForbiddenAddress."""
+        # Three gates ask of every photo, and a host has few addresses.
+        if (address, port) in self._known_open:
+            return
+        self._check_address(address, port, host)
+        if len(self._known_open) >= MOST_KNOWN:
+            self._known_open.clear()
+        self._known_open.add((address, port))
+
+    def _check_address(self, address: Address | str, port: int, host: str) -> None:
         try:
             found = ip_address(address) if isinstance(address, str) else address
         except ValueError as error:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from app.core.errors import BadInput
@@ -16,7 +17,9 @@ from app.sources.files import open_within, path_of, version_of
 from app.sources.suffixes import PHOTO_SUFFIXES
 
 # Thumbnails and indexes that NAS systems and desktops keep beside the photos.
-_SKIPPED = frozenset({"@eadir", "#recycle", "$recycle.bin", "__macosx", "thumbs.db", "lost+found"})
+SKIPPED_FOLDERS = frozenset(
+    {"@eadir", "#recycle", "$recycle.bin", "__macosx", "thumbs.db", "lost+found"}
+)
 
 _Found = Locator | BadEntry
 
@@ -29,6 +32,8 @@ class FolderSource:
     """
 
     kind = "folder"
+    revalidates = False
+    scales = False
 
     def __init__(self, uri: str) -> None:
         self.root = path_of(uri).absolute()
@@ -43,7 +48,9 @@ class FolderSource:
             for entry in found:
                 yield entry
 
-    def open(self, locator: Locator) -> AbstractAsyncContextManager[PhotoStream]:
+    def open(
+        self, locator: Locator, *, unless: str | None = None, long_side: int | None = None
+    ) -> AbstractAsyncContextManager[PhotoStream]:
         return open_within(self.root, path_of(locator.uri))
 
     def _check_root(self) -> None:
@@ -69,11 +76,12 @@ class FolderSource:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            return [_bad(folder, "unreadable", f"The folder can't be read: {error}.")], []
+            message = f"The folder can't be read: {error}."
+            return [replace(_bad(folder, "unreadable", message), hides=True)], []
         if any(entry.name == HOME_MARK for entry in entries):
             return [], []  # our own thumbnails are no photos of an event
         for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower() in _SKIPPED:
+            if entry.name.startswith(".") or entry.name.lower() in SKIPPED_FOLDERS:
                 continue
             path = folder / entry.name
             if entry.is_symlink():

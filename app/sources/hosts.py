@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
@@ -17,9 +18,46 @@ LONGEST_PAUSE = 20.0
 was told; the host's other photos may well be served."""
 
 
+class _Slots:
+    """A fair semaphore, of which a free slot is taken without a coroutine: a fetch takes two."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def take(self) -> bool:
+        if self._free < 1 or self._waiting:
+            return False
+        self._free -= 1
+        return True
+
+    async def take_in_turn(self) -> None:
+        if self.take():
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self.give()  # the slot came in the same moment
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
+            raise
+
+    def give(self) -> None:
+        """To whoever has waited the longest, or back."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
 class _Host:
     def __init__(self, limit: int) -> None:
-        self.slots = asyncio.Semaphore(limit)
+        self.slots = _Slots(limit)
         self.users = 0
         self.not_before = 0.0  # on the monotonic clock
 
@@ -28,20 +66,52 @@ class HostGate:
     """Slots for requests, overall and per host, and each host's Retry-After."""
 
     def __init__(self, concurrency: int, per_host: int) -> None:
-        self._all = asyncio.Semaphore(concurrency)
+        self._all = _Slots(concurrency)
         self._per_host = per_host
         self._hosts: dict[str, _Host] = {}
 
     @asynccontextmanager
     async def slot(self, origin: str) -> AsyncIterator[None]:
-        """Waits for a free slot. The host's own comes first: a slow host must not fill the rest."""
+        """Waits for a free slot, and gives it back at the end."""
+        await self.enter(origin)
+        try:
+            yield
+        finally:
+            self.leave(origin)
+
+    def enter_now(self, origin: str) -> bool:
+        """Takes a slot if one is free; `leave` gives it back."""
+        host = self._host(origin)
+        if not host.slots.take():
+            return False
+        if not self._all.take():
+            host.slots.give()
+            return False
+        host.users += 1
+        return True
+
+    async def enter(self, origin: str) -> None:
+        """Waits for a free slot; `leave` gives it back. The host's own comes first: a slow host
+        must not fill the rest."""
         host = self._host(origin)
         host.users += 1
         try:
-            async with host.slots, self._all:
-                yield
-        finally:
+            await host.slots.take_in_turn()
+            try:
+                await self._all.take_in_turn()
+            except BaseException:
+                host.slots.give()
+                raise
+        except BaseException:
             host.users -= 1
+            raise
+
+    def leave(self, origin: str) -> None:
+        """Gives the slot of an `enter` back."""
+        host = self._hosts[origin]  # kept while it has users
+        self._all.give()
+        host.slots.give()
+        host.users -= 1
 
     def postpone(self, origin: str, seconds: float) -> None:
         """Nobody asks this host again before `seconds` have passed."""
@@ -52,7 +122,9 @@ class HostGate:
     def wait_left(self, origin: str) -> float:
         """Seconds until the host may be asked again; 0 for now."""
         host = self._hosts.get(origin)
-        return max(0.0, host.not_before - time.monotonic()) if host else 0.0
+        if host is None or not host.not_before:
+            return 0.0
+        return max(0.0, host.not_before - time.monotonic())
 
     async def wait(self, origin: str, longest: float) -> None:
         """Sleeps until the host may be asked. Raises SourceUnavailable where that takes longer."""

@@ -14,25 +14,26 @@ import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import aiohttp
 from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD
+from multidict import CIMultiDictProxy
 
-from app.core.errors import PhotoRejected, SourceUnavailable
+from app.core.errors import NotModified, PhotoRejected, SourceUnavailable
 from app.sources.addresses import AddressPolicy, WebAddress
+from app.sources.clock import Clocks, RequestClock, Stalled
 from app.sources.connect import CheckedConnector, Resolve, system_resolve
 from app.sources.hosts import HostGate, retry_after
 
 USER_AGENT = "ClairVision/0.1"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ENCODINGS = frozenset(
-    {"", "identity", "gzip", "deflate"}
-    | ({"br"} if HAS_BROTLI else set())
-    | ({"zstd"} if HAS_ZSTD else set())
+    {"", "gzip", "deflate"} | ({"br"} if HAS_BROTLI else set()) | ({"zstd"} if HAS_ZSTD else set())
 )
+_CONDITIONS = ("If-None-Match", "If-Modified-Since")
 _REJECTED = {
     401: ("unauthorised", "wants a sign-in"),
     403: ("forbidden", "refuses to hand it out"),
@@ -67,50 +68,69 @@ class HttpStream:
     """
 
     def __init__(
-        self, response: aiohttp.ClientResponse, url: str, limits: FetchLimits, deadline: float
+        self,
+        response: aiohttp.ClientResponse,
+        address: WebAddress,
+        limits: FetchLimits,
+        clock: RequestClock,
     ) -> None:
         headers = response.headers
         self.version: str | None = headers.get("ETag") or headers.get("Last-Modified")
-        encoded = headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
-        self.size: int | None = None if encoded else response.content_length
-        self.content_type = response.content_type
-        self.url = url
+        self.size: int | None = None if _encoding(response) else response.content_length
         self._response = response
+        self._address = address
         self._limits = limits
-        self._deadline = deadline
+        self._clock = clock
+
+    @property
+    def url(self) -> str:
+        return str(self._address)
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        return self._response.headers
+
+    @property
+    def content_type(self) -> str:
+        return self._response.content_type
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, decompressed. Raises PhotoRejected(too-large) and SourceUnavailable."""
         limits = self._limits
         if self.size is not None and self.size > limits.max_bytes:
             raise too_large(self.url, limits.max_bytes)
-        loop = asyncio.get_running_loop()
-        total = in_window = 0
-        window_ends = loop.time() + limits.rate_window_seconds
-        while True:
-            try:
-                async with asyncio.timeout_at(min(window_ends, self._deadline)):
-                    chunk = await self._response.content.readany()
-            except TimeoutError as error:
-                if loop.time() >= self._deadline:
-                    raise _timed_out(self.url, limits.total_seconds) from error
-                if in_window < limits.min_bytes_per_second * limits.rate_window_seconds:
-                    raise SourceUnavailable("too-slow", f"{self.url} stalled.") from error
-                in_window, window_ends = 0, loop.time() + limits.rate_window_seconds
-                continue
-            except aiohttp.ClientPayloadError as error:
-                raise _broken_body(self.url, error) from error
-            except (aiohttp.ClientError, OSError) as error:
-                raise SourceUnavailable("broken-off", f"{self.url} broke off.") from error
-            if not chunk:
-                return
-            total += len(chunk)
-            in_window += len(chunk)
-            if total > limits.max_bytes:
-                raise too_large(self.url, limits.max_bytes)
-            yield chunk
-            if loop.time() > window_ends:  # the reader was busy, which is not the origin's fault
-                in_window, window_ends = 0, loop.time() + limits.rate_window_seconds
+        content, clock = self._response.content, self._clock
+        total = 0
+        clock.begin()
+        try:
+            while True:
+                if clock.late:  # what has come already is the reader's, however long that takes
+                    chunk = content.read_nowait()
+                    if not chunk and not content.at_eof():
+                        raise TimeoutError
+                else:
+                    clock.reading = content
+                    chunk = await content.readany()
+                    clock.reading = None
+                if not chunk:
+                    return
+                total += len(chunk)
+                clock.arrived += len(chunk)
+                if total > limits.max_bytes:
+                    raise too_large(self.url, limits.max_bytes)
+                yield chunk
+        except TimeoutError as error:
+            raise _timed_out(self.url, limits.total_seconds) from error
+        except Stalled as error:
+            raise SourceUnavailable("too-slow", f"{self.url} stalled.") from error
+        except aiohttp.ClientPayloadError as error:
+            raise _broken_body(self.url, error) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise SourceUnavailable("broken-off", f"{self.url} broke off.") from error
+
+    def close(self) -> None:
+        self._clock.stop()
+        self._response.release()
 
 
 class Fetcher:
@@ -125,13 +145,23 @@ class Fetcher:
     ) -> None:
         self.policy = policy or AddressPolicy()
         self.limits = limits or FetchLimits()
-        self._resolve = resolve
+        self.resolve = resolve
         self._session: aiohttp.ClientSession | None = None
         self._gate = HostGate(self.limits.concurrency, self.limits.per_host)
+        self._clocks = Clocks(
+            self.limits.total_seconds,
+            self.limits.rate_window_seconds,
+            self.limits.min_bytes_per_second,
+        )
+
+    @property
+    def gate(self) -> HostGate:
+        """Also for what is fetched beside aiohttp: a host's limits hold for all of it together."""
+        return self._gate
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=CheckedConnector(self.policy, self._resolve),
+            connector=CheckedConnector(self.policy, self.resolve),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=None,
@@ -148,34 +178,41 @@ class Fetcher:
             await self._session.close()
             self._session = None
 
-    @asynccontextmanager
-    async def open(
-        self, url: str, *, headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[HttpStream]:
+    def open(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        unless: str | None = None,
+        method: str = "GET",
+        body: bytes | None = None,
+    ) -> AbstractAsyncContextManager[HttpStream]:
         """Opens `url` for streaming. `headers` go to its own host only, never along a redirect.
 
-        Raises ForbiddenAddress, other PhotoRejected, and SourceUnavailable.
+        `unless` is the `version` of a stream of before: NotModified is raised where it still holds.
+        Methods other than GET are for reading too (PROPFIND, a search by POST): they may be sent
+        again, and are never redirected. Raises ForbiddenAddress, other PhotoRejected, and
+        SourceUnavailable, all of them on entering.
         """
-        address = self.policy.check_url(url)
-        async with AsyncExitStack() as held:
-            yield await self._opened(address, dict(headers or {}), held)
+        return _Opening(self, url, method, {**(headers or {}), **_condition(unless)}, body)
 
-    async def _opened(
-        self, address: WebAddress, headers: dict[str, str], held: AsyncExitStack
-    ) -> HttpStream:
-        """Tries until there is a good response; its slot and connection then belong to `held`."""
-        limits = self.limits
+    async def opened(self, request: _Request, origin: str) -> HttpStream:
+        """Tries until there is a good response. The caller closes it, then leaves the gate."""
+        limits, gate = self.limits, self._gate
         for attempt in range(1, limits.attempts + 1):
-            await self._gate.wait(address.origin, limits.longest_wait_seconds)
+            if gate.wait_left(origin):
+                await gate.wait(origin, limits.longest_wait_seconds)
+            if not gate.enter_now(origin):
+                await gate.enter(origin)
+            clock = self._clocks.start()
             try:
-                async with AsyncExitStack() as mine:
-                    await mine.enter_async_context(self._gate.slot(address.origin))
-                    deadline = asyncio.get_running_loop().time() + limits.total_seconds
-                    response, final = await self._answer(address, headers, deadline)
-                    mine.callback(response.release)
-                    held.push_async_callback(mine.pop_all().aclose)
-                    return HttpStream(response, str(final), limits, deadline)
-            except SourceUnavailable as error:
+                response, final = await self._answer(request, clock)
+                return HttpStream(response, final, limits, clock)
+            except BaseException as error:
+                clock.stop()
+                gate.leave(origin)
+                if not isinstance(error, SourceUnavailable):
+                    raise
                 backoff = limits.first_backoff_seconds * 2 ** (attempt - 1)
                 wait = backoff * random.random() if error.after is None else error.after  # noqa: S311
                 if (
@@ -185,15 +222,16 @@ class Fetcher:
                 ):
                     raise
             await asyncio.sleep(wait)
-        raise SourceUnavailable("unreachable", f"{address} was not tried.")
+        raise SourceUnavailable("unreachable", f"{request.address} was not tried.")
 
     async def _answer(
-        self, address: WebAddress, headers: dict[str, str], deadline: float
+        self, request: _Request, clock: RequestClock
     ) -> tuple[aiohttp.ClientResponse, WebAddress]:
         """Follows redirects by hand, each hop checked like the first."""
+        address = request.address
         for _ in range(self.limits.redirects + 1):
-            response = await self._request(address, headers, deadline)
-            if response.status not in _REDIRECTS:
+            response = await self._request(request, clock)
+            if response.status not in _REDIRECTS or request.method != "GET":
                 try:
                     self._judge(response, address)
                 except BaseException:
@@ -205,20 +243,24 @@ class Fetcher:
             if not location:
                 raise PhotoRejected("bad-redirect", f"{address} redirects to nowhere.")
             address = self.policy.check_url(location, base=str(address))
-            headers = {}
+            # A condition holds for the photo wherever it lies; nothing else travels on.
+            request = _Request("GET", address, request.conditions(), None)
         raise PhotoRejected(
             "too-many-redirects", f"{address} redirects more than {self.limits.redirects} times."
         )
 
-    async def _request(
-        self, address: WebAddress, headers: dict[str, str], deadline: float
-    ) -> aiohttp.ClientResponse:
+    async def _request(self, request: _Request, clock: RequestClock) -> aiohttp.ClientResponse:
+        address = request.address
         if self._session is None:
             raise SourceUnavailable("closed", "The fetcher is closed.")
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self._session.get(
-                    address.for_client(), headers=headers, allow_redirects=False
+            with clock:
+                return await self._session.request(
+                    request.method,
+                    address.for_client(),
+                    headers=request.headers,
+                    data=request.body,
+                    allow_redirects=False,
                 )
         except aiohttp.ConnectionTimeoutError as error:
             raise _timed_out(str(address), self.limits.connect_seconds) from error
@@ -229,13 +271,15 @@ class Fetcher:
 
     def _judge(self, response: aiohttp.ClientResponse, address: WebAddress) -> None:
         status = response.status
-        if status == 200:
-            encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if status in (200, 207):
+            encoding = _encoding(response)
             if encoding not in _ENCODINGS:
                 raise PhotoRejected(
                     "unsupported-encoding", f"{address} sends {encoding[:40]}-compressed data."
                 )
             return
+        if status == 304:
+            raise NotModified
         if status in _REJECTED:
             reason, words = _REJECTED[status]
             raise PhotoRejected(reason, f"{address.origin} {words} ({status}): {address}")
@@ -246,6 +290,56 @@ class Fetcher:
             reason = "rate-limited" if status == 429 else "server-error"
             raise SourceUnavailable(reason, f"{address} answered {status}.", after=after)
         raise PhotoRejected(f"http-{status}", f"{address} answered {status}.")
+
+
+class _Opening:
+    """What `Fetcher.open` returns."""
+
+    def __init__(
+        self, fetcher: Fetcher, url: str, method: str, headers: dict[str, str], body: bytes | None
+    ) -> None:
+        self._fetcher, self._url = fetcher, url
+        self._method, self._headers, self._body = method, headers, body
+
+    async def __aenter__(self) -> HttpStream:
+        address = self._fetcher.policy.check_url(self._url)
+        self._origin = address.origin
+        request = _Request(self._method, address, self._headers, self._body)
+        self._stream = await self._fetcher.opened(request, self._origin)
+        return self._stream
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stream.close()
+        self._fetcher.gate.leave(self._origin)
+
+
+class _Request(NamedTuple):
+    method: str
+    address: WebAddress
+    headers: dict[str, str]
+    body: bytes | None
+
+    def __repr__(self) -> str:
+        return f"<{self.method} {self.address}>"  # headers may sign in
+
+    def conditions(self) -> dict[str, str]:
+        return {name: value for name, value in self.headers.items() if name in _CONDITIONS}
+
+
+def _encoding(response: aiohttp.ClientResponse) -> str:
+    """How the body is compressed; empty where it isn't."""
+    encoding = response.headers.get("Content-Encoding")
+    if not encoding or (encoding := encoding.strip().lower()) == "identity":
+        return ""
+    return encoding
+
+
+def _condition(version: str | None) -> dict[str, str]:
+    """The request header that asks for a body only where it is another version (RFC 9110, 13.1)."""
+    if version is None:
+        return {}
+    is_tag = version.startswith(('"', 'W/"'))
+    return {"If-None-Match" if is_tag else "If-Modified-Since": version}
 
 
 def too_large(url: str, limit: int) -> PhotoRejected:

@@ -31,6 +31,8 @@ class ListSource:
     """
 
     kind = "list"
+    revalidates = True
+    scales = False
 
     def __init__(self, uri: str, fetcher: Fetcher, policy: AddressPolicy | None = None) -> None:
         self.uri = uri
@@ -53,9 +55,11 @@ class ListSource:
             seen.add(digest)
             yield entry
 
-    def open(self, locator: Locator) -> AbstractAsyncContextManager[PhotoStream]:
+    def open(
+        self, locator: Locator, *, unless: str | None = None, long_side: int | None = None
+    ) -> AbstractAsyncContextManager[PhotoStream]:
         if is_web(locator.uri):
-            return self._fetcher.open(locator.uri)
+            return self._fetcher.open(locator.uri, unless=unless)
         if self._path is None:
             raise ForbiddenAddress("A list on the web can't name files of this machine.")
         return open_within(self._path.parent, path_of(locator.uri))
