@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app.core.photos import Locator
 from app.core.vectors import ModelInfo, VectorKind, normalised
-from app.ingest import ledger
+from app.ingest import recording
 from app.ingest.runs import claim_run, start_ingest
 from app.storage.engine import session_scope
 from app.storage.events import create_event
@@ -39,15 +39,10 @@ def make_photos(engine, count: int, *, event: str = "Party", faces_on: bool = Fa
         run_id, event_id, source_id = run.id, row.id, run.source_id
     with session_scope(engine) as session:
         assert claim_run(session, run_id) is not None
-        recorded = ledger.record_locators(
-            session,
-            event_id=event_id,
-            source_id=source_id,
-            run_id=run_id,
-            model=model,
-            faces_on=faces_on,
-            locators=locators,
+        scan = recording.Scan(
+            event_id=event_id, source_id=source_id, run_id=run_id, model=model, faces_on=faces_on
         )
+        recorded = recording.record_locators(session, scan, locators)
     return Made(event_id, source_id, run_id, model, recorded.to_do)
 
 

@@ -49,6 +49,14 @@ def one_of(*allowed: str) -> Callable[[str], str]:
     return cast
 
 
+def yes_or_no(value: str) -> bool:
+    answers = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    try:
+        return answers[value.strip().lower()]
+    except KeyError as error:
+        raise Unusable from error
+
+
 def url(*schemes: str) -> Callable[[str], str]:
     def cast(value: str) -> str:
         try:

@@ -11,28 +11,31 @@ from typing import Protocol
 
 
 class Queue(StrEnum):
+    """`discover` is a queue of its own so that a new source never waits behind a big event's
+    photos; the workers of `ingest` serve both."""
+
+    DISCOVER = "discover"
     INGEST = "ingest"
     GRAPH = "graph"
     QUERY = "query"
 
 
 class Job(StrEnum):
-    """Actor names, as registered in workers/actors.py."""
+    """Actor names, as registered in workers/actors.py.
+
+    INGEST_CHUNK names no photos: it tells a worker to take the next chunk, whose turn it is.
+    """
 
     DISCOVER = "discover"
     INGEST_CHUNK = "ingest_chunk"
-    INGEST_SUSPECTS = "ingest_suspects"
-    RESUME = "resume"
     BUILD_GRAPH = "build_graph"
     BUILD_LAYOUT = "build_layout"
     ENCODE_TEXT = "encode_text"
 
 
 JOB_QUEUE: dict[Job, Queue] = {
-    Job.DISCOVER: Queue.INGEST,
+    Job.DISCOVER: Queue.DISCOVER,
     Job.INGEST_CHUNK: Queue.INGEST,
-    Job.INGEST_SUSPECTS: Queue.INGEST,
-    Job.RESUME: Queue.INGEST,
     Job.BUILD_GRAPH: Queue.GRAPH,
     Job.BUILD_LAYOUT: Queue.GRAPH,
     Job.ENCODE_TEXT: Queue.QUERY,

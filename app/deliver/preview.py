@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
-from app.core.errors import BadInput, Overloaded
+from app.core.errors import BadInput, Overloaded, PhotoRejected, SourceUnavailable
+from app.core.failures import CHANGED
 from app.core.photos import Locator
 from app.core.ports import Source
+from app.core.sources import SourceSpec
 from app.sources.memory import read_photo
 
 SIZES = (1024, 2048)  # enumerated, so that nobody can ask for thousands of variants
@@ -23,25 +25,25 @@ _LARGE = 20_000_000  # bytes; only one original of this size or of unknown size 
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """Which original, as the ledger knows it. `kind` and `source_uri` are those of its source."""
+    """Which original, as the ledger knows it."""
 
     photo_id: int
-    kind: str
-    source_uri: str
+    source: SourceSpec
     key: str
     uri: str
     version: str | None
 
 
-OpenSource = Callable[[str, str], Source]
+OpenSource = Callable[[SourceSpec], Source]
 Render = Callable[[bytes, int], Awaitable[bytes]]
 
 
 class Previews:
     """Makes previews within one event loop.
 
-    `open_source(kind, uri)` gives the source; `render(data, size)` re-encodes, in a disposable
-    child. `at_once` originals are fetched and decoded at the
+    `open_source` makes the source; `render(data, size)` re-encodes, in a disposable child.
+    `tell(photo_id, reason, message)` hears what opening an original showed of its health, reason
+    None where it is well. `at_once` originals are fetched and decoded at the
     same time, `waiting` more may stand in line.
     """
 
@@ -50,12 +52,14 @@ class Previews:
         open_source: OpenSource,
         render: Render,
         *,
+        tell: Callable[[int, str | None, str], Awaitable[None]],
         max_bytes: int,
         at_once: int = 3,
         waiting: int = 24,
     ) -> None:
         self._open_source = open_source
         self._render = render
+        self._tell = tell
         self._max_bytes = max_bytes
         self._capacity = at_once + waiting
         self._slots = asyncio.Semaphore(at_once)
@@ -97,14 +101,27 @@ class Previews:
 
     async def _make(self, original: Original, size: int) -> bytes:
         async with self._slots:
-            source = self._open_source(original.kind, original.source_uri)
-            locator = Locator(original.key, original.uri, version=original.version)
-            async with source.open(locator) as stream:
-                small = stream.size is not None and stream.size < _LARGE
-                room: AbstractAsyncContextManager[object] = nullcontext() if small else self._large
-                async with room:
-                    data = await read_photo(stream, self._max_bytes)
-                    return await self._render(data, size)
+            source = self._open_source(original.source)
+            try:
+                preview, version = await self._fetch(source, original, size)
+            except (PhotoRejected, SourceUnavailable) as error:
+                await self._tell(original.photo_id, error.reason, str(error))
+                raise
+            known = None not in (version, original.version) and not source.scales
+            changed = known and version != original.version
+            await self._tell(original.photo_id, CHANGED if changed else None, "")
+            return preview
+
+    async def _fetch(
+        self, source: Source, original: Original, size: int
+    ) -> tuple[bytes, str | None]:
+        locator = Locator(original.key, original.uri, version=original.version)
+        async with source.open(locator, long_side=size) as stream:
+            small = stream.size is not None and stream.size < _LARGE
+            room: AbstractAsyncContextManager[object] = nullcontext() if small else self._large
+            async with room:
+                data = await read_photo(stream, self._max_bytes)
+                return await self._render(data, size), stream.version
 
 
 @dataclass(slots=True)

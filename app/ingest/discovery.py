@@ -12,10 +12,11 @@ from sqlalchemy import Engine
 
 from app.core.errors import ClairError, DiskFull, ServiceDown, TryAgain
 from app.core.jobs import Job, JobQueue
-from app.core.photos import BadEntry, Locator
+from app.core.photos import BadEntry
 from app.core.ports import Source
-from app.ingest import ledger, runs
-from app.ingest.nudges import nudge
+from app.ingest import recording, rescan, runs
+from app.ingest.nudges import nudge, send_tickets
+from app.ingest.pairing import Found, Pairing
 from app.storage.engine import session_scope
 from app.storage.progress import ProgressPublisher
 from app.storage.tables import Event, Run, RunState
@@ -32,8 +33,11 @@ LONGEST_RETRY_AFTER = 300.0
 @dataclass
 class _Tally:
     seen: set[str] = field(default_factory=set)
+    photos: int = 0
     repeated: int = 0
     unchanged: int = 0
+    hidden: bool = False
+    """Whether photos may lie behind something that could not be read."""
 
     def first_time(self, key: str) -> bool:
         if key in self.seen:
@@ -50,7 +54,7 @@ class Discovery:
     engine: Engine
     jobs: JobQueue
     progress: ProgressPublisher
-    open_source: Callable[[str, str], Source]
+    open_source: Callable[[SourceRow], Source]
     model: int
     chunk_size: int
 
@@ -62,7 +66,7 @@ class Discovery:
         run, event, row = claimed
         tally = _Tally()
         try:
-            source = self.open_source(row.kind, row.uri)
+            source = self.open_source(row)
             held = await self._read(source, run, event, tally)
         except asyncio.CancelledError:  # the worker stops
             await asyncio.shield(asyncio.to_thread(self._give_back, run, 0.0))
@@ -93,76 +97,89 @@ class Discovery:
             return run, event, source
 
     async def _read(self, source: Source, run: Run, event: Event, tally: _Tally) -> bool:
-        batch: list[Locator | BadEntry] = []
+        """False where the run's lease was lost on the way: it was paused, cancelled or taken over."""
+        batch: list[Found | BadEntry] = []
+        pairing = Pairing()
+        scan = recording.Scan(
+            event_id=event.id,
+            source_id=run.source_id or 0,
+            run_id=run.id,
+            model=self.model,
+            faces_on=event.faces_on,
+            revalidates=source.revalidates,
+        )
         written_at = time.monotonic()
-        async for entry in source.discover():
-            if not tally.first_time(entry.key):
-                continue
-            batch.append(entry)
-            if len(batch) >= self.chunk_size or time.monotonic() - written_at > LONGEST_WAIT:
-                if not await asyncio.to_thread(self._write, batch, run, event, tally):
-                    return False
-                batch, written_at = [], time.monotonic()
-        return await asyncio.to_thread(self._write, batch, run, event, tally)
+        try:
+            async for entry in source.discover():
+                if not tally.first_time(entry.key):
+                    continue
+                if isinstance(entry, BadEntry):
+                    tally.hidden = tally.hidden or entry.hides
+                    batch.append(entry)
+                else:
+                    batch += pairing.add(entry)
+                late = time.monotonic() - written_at > LONGEST_WAIT
+                if late:
+                    batch += pairing.rest()
+                if len(batch) >= self.chunk_size or (late and batch):
+                    if not await asyncio.to_thread(self._write, batch, run, scan, tally):
+                        return False
+                    batch, written_at = [], time.monotonic()
+        except ClairError as error:
+            if not isinstance(error, ServiceDown | DiskFull):
+                # What was found before the source broke off is kept.
+                batch += pairing.rest()
+                await asyncio.to_thread(self._write, batch, run, scan, tally)
+            raise
+        batch += pairing.rest()
+        return await asyncio.to_thread(self._write, batch, run, scan, tally)
 
     def _write(
-        self, batch: list[Locator | BadEntry], run: Run, event: Event, tally: _Tally
+        self, batch: list[Found | BadEntry], run: Run, scan: recording.Scan, tally: _Tally
     ) -> bool:
-        locators = [entry for entry in batch if isinstance(entry, Locator)]
+        found = [entry for entry in batch if isinstance(entry, Found)]
+        bad = [entry for entry in batch if isinstance(entry, BadEntry)]
         with session_scope(self.engine) as session:
-            recorded = ledger.record_locators(
-                session,
-                event_id=run.event_id,
-                source_id=run.source_id or 0,
-                run_id=run.id,
-                model=self.model,
-                faces_on=event.faces_on,
-                locators=locators,
-            )
-            ledger.record_bad_entries(
-                session,
-                event_id=run.event_id,
-                source_id=run.source_id or 0,
-                run_id=run.id,
-                entries=[entry for entry in batch if isinstance(entry, BadEntry)],
-            )
+            recorded = recording.record_found(session, scan, found)
+            recording.record_bad_entries(session, scan, bad)
+            tally.photos += len(batch)
             tally.unchanged += recorded.unchanged
             if run.attempts > 1:
-                # What this run itself indexed before its discovery was repeated is not unchanged.
-                own = ledger.count_of_run(session, run.id, locators)
+                # What this run itself took on before its discovery was repeated is not unchanged.
+                own = recording.count_of_run(session, run.id, found)
                 tally.unchanged -= own - len(recorded.to_do)
             held = runs.hold_run(
-                session,
-                run,
-                discovered=len(tally.seen),
-                unchanged=tally.unchanged,
-                message="",
+                session, run, discovered=tally.photos, unchanged=tally.unchanged, message=""
             )
             if not held:
                 session.rollback()
                 return False
-        for start in range(0, len(recorded.to_do), self.chunk_size):
-            nudge(self.jobs, Job.INGEST_CHUNK, recorded.to_do[start : start + self.chunk_size])
+        send_tickets(self.jobs, len(recorded.to_do), self.chunk_size)
         self.progress.publish(run.event_id)
         return True
 
     def _finish(self, run: Run, row: SourceRow, tally: _Tally, duplicates: int) -> None:
         with session_scope(self.engine) as session:
+            gone = 0
             if not tally.seen:
-                runs.end_run(
-                    session,
-                    run,
-                    RunState.FAILED,
-                    message=f"No photos were found in {row.uri}. Check that it is the right place.",
-                )
+                # Nor is anything marked as gone: an empty place is more likely a wrong one.
+                message = f"No photos were found in {row.uri}. Check that it is the right place."
+                if runs.end_run(session, run, RunState.FAILED, message=message):
+                    rescan.failed_scan(session, run, message)
                 return
-            runs.finish_discovery(
+            if not tally.hidden:
+                gone = rescan.mark_gone(session, row.id, tally.seen)
+            if not runs.finish_discovery(
                 session,
                 run,
-                discovered=len(tally.seen),
+                discovered=tally.photos,
                 unchanged=tally.unchanged,
                 duplicates=duplicates,
-            )
+                gone=gone,
+            ):
+                session.rollback()
+                return
+            rescan.finished_scan(session, run)
             graph = runs.settle(session, run.id)
         if graph is not None:
             nudge(self.jobs, Job.BUILD_GRAPH, graph.id)
@@ -180,17 +197,20 @@ class Discovery:
         asked = error.after if isinstance(error, TryAgain) else None
         wait = min(max(RETRY_WAIT, asked or 0.0), LONGEST_RETRY_AFTER)
         with session_scope(self.engine) as session:
+            if not runs.hold_run(session, run, wait, message=str(error)):
+                return
+            rescan.failed_scan(session, run, str(error))
             if again:
-                runs.hold_run(session, run, wait, message=str(error))
-            elif not tally.seen:
+                pass
+            elif not tally.photos:
                 runs.end_run(session, run, RunState.FAILED, message=str(error))
             else:
-                message = f"The source broke off after {len(tally.seen)} photos: {error}"
+                message = f"The source broke off after {tally.photos} photos: {error}"
                 runs.hold_run(session, run, message=message)
                 runs.finish_discovery(
                     session,
                     run,
-                    discovered=len(tally.seen),
+                    discovered=tally.photos,
                     unchanged=tally.unchanged,
                     duplicates=tally.repeated,
                 )

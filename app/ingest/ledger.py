@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from app.core.errors import ClairError, PhotoRejected, TryAgain
-from app.core.photos import BadEntry, Locator
+from app.core.photos import Locator
+from app.storage.tables import Source
 
 LEASE_SECONDS = 20.0
 MAX_DEATHS = 3
@@ -37,174 +38,124 @@ class Claim:
     run_id: int | None
     lease: int
     attempts: int
-    source_kind: str
-    source_uri: str
+    source: Source
     locator: Locator
     wants_faces: bool
     rate_limited: bool
     """Whether the attempt before this one ended at the origin's rate limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What recording a batch of locators did: ids to work on, and how many need nothing."""
-
-    to_do: list[int]
-    unchanged: int
-
-
-_RECORD = text("""
-WITH entry AS (
-    SELECT * FROM unnest(
-        CAST(:keys AS text[]), CAST(:uris AS text[]), CAST(:titles AS text[]),
-        CAST(:photographers AS text[]), CAST(:times AS timestamp[]), CAST(:versions AS text[]),
-        CAST(:sizes AS bigint[])
-    ) AS e(key, uri, title, photographer, listed_at, version, size)
-), written AS (
-    INSERT INTO photo (event_id, source_id, run_id, source_key, uri, title, photographer,
-                       listed_at, version, size, state, nudged_at)
-    SELECT :event, :source, :run, key, uri, title, photographer, listed_at, version, size,
-           'pending', now()
-    FROM entry
-    ON CONFLICT (event_id, source_key) DO UPDATE SET
-        run_id = excluded.run_id, source_id = excluded.source_id, uri = excluded.uri,
-        title = coalesce(excluded.title, photo.title),
-        photographer = coalesce(excluded.photographer, photo.photographer),
-        listed_at = coalesce(excluded.listed_at, photo.listed_at),
-        version = coalesce(excluded.version, photo.version),
-        state = CASE WHEN photo.state = 'working' THEN photo.state ELSE 'pending' END,
-        attempts = CASE WHEN photo.state = 'working' THEN photo.attempts ELSE 0 END,
-        deaths = CASE WHEN photo.state = 'working' THEN photo.deaths ELSE 0 END,
-        reason = NULL, message = NULL, retry_at = NULL, nudged_at = now()
-    WHERE photo.state <> 'indexed'
-       OR (excluded.version IS NOT NULL AND photo.version IS DISTINCT FROM excluded.version)
-       OR (:faces_on AND photo.faces_at IS NULL)
-       OR NOT EXISTS (SELECT 1 FROM photo_vector v
-                      WHERE v.photo_id = photo.id AND v.model = :model)
-    RETURNING id, state
-)
-SELECT id FROM written ORDER BY id
-""")
-
-
-def record_locators(
-    session: Session,
-    *,
-    event_id: int,
-    source_id: int,
-    run_id: int,
-    model: int,
-    faces_on: bool,
-    locators: Sequence[Locator],
-) -> Recorded:
-    """Write a batch of discovered photos (distinct keys).
-
-    New photos, changed ones (another `version`), failed ones, and indexed ones that lack this
-    model's vector or wanted faces become pending; all others are left as they are.
-    """
-    if not locators:
-        return Recorded([], 0)
-    rows = session.connection().execute(
-        _RECORD,
-        {
-            "event": event_id,
-            "source": source_id,
-            "run": run_id,
-            "model": model,
-            "faces_on": faces_on,
-            "keys": [entry.key for entry in locators],
-            "uris": [entry.uri for entry in locators],
-            "titles": [entry.title for entry in locators],
-            "photographers": [entry.photographer for entry in locators],
-            "times": [
-                entry.taken_at.replace(tzinfo=None) if entry.taken_at else None
-                for entry in locators
-            ],
-            "versions": [entry.version for entry in locators],
-            "sizes": [entry.size for entry in locators],
-        },
-    )
-    to_do = [row[0] for row in rows]
-    return Recorded(to_do, len(locators) - len(to_do))
-
-
-def count_of_run(session: Session, run_id: int, locators: Sequence[Locator]) -> int:
-    """How many of these photos the run has taken on."""
-    count = session.connection().execute(
-        text("SELECT count(*) FROM photo WHERE run_id = :run AND source_key = ANY(:keys)"),
-        {"run": run_id, "keys": [entry.key for entry in locators]},
-    )
-    return int(count.scalar_one())
-
-
-_RECORD_BAD = text("""
-INSERT INTO photo (event_id, source_id, run_id, source_key, uri, state, reason, message)
-SELECT :event, :source, :run, key, uri, 'rejected', reason, message
-FROM unnest(CAST(:keys AS text[]), CAST(:uris AS text[]), CAST(:reasons AS text[]),
-            CAST(:messages AS text[])) AS e(key, uri, reason, message)
-ON CONFLICT (event_id, source_key) DO UPDATE SET
-    run_id = excluded.run_id, state = excluded.state, reason = excluded.reason,
-    message = excluded.message
-WHERE photo.state <> 'indexed'
-""")
-
-
-def record_bad_entries(
-    session: Session, *, event_id: int, source_id: int, run_id: int, entries: Sequence[BadEntry]
-) -> None:
-    """Keep entries that can't be tried, with their reasons, so that nothing is lost silently."""
-    if entries:
-        session.connection().execute(
-            _RECORD_BAD,
-            {
-                "event": event_id,
-                "source": source_id,
-                "run": run_id,
-                "keys": [entry.key for entry in entries],
-                "uris": [entry.uri for entry in entries],
-                "reasons": [entry.reason for entry in entries],
-                "messages": [entry.message for entry in entries],
-            },
-        )
+    held_version: str | None
+    held_sha256: bytes | None
+    """Version and content that are indexed already, where nothing else is asked of the photo: an
+    original which is still the same needs no work."""
 
 
 _CLAIM = text("""
 UPDATE photo SET state = 'working', lease = photo.lease + 1, attempts = attempts + 1,
        lease_until = now() + make_interval(secs => :seconds), retry_at = NULL
-FROM source, event
+FROM event
 WHERE photo.id IN (
     SELECT id FROM photo
     WHERE id = ANY(:ids)
       AND (state = 'pending' OR (state = 'retry' AND retry_at <= now()))
     FOR UPDATE SKIP LOCKED
 )
-AND source.id = photo.source_id AND event.id = photo.event_id
-RETURNING photo.id, photo.event_id, photo.run_id, photo.lease, photo.attempts, source.kind,
-          source.uri, photo.source_key, photo.uri, photo.title, photo.version,
+AND event.id = photo.event_id
+RETURNING photo.id, photo.event_id, photo.run_id, photo.lease, photo.attempts, photo.source_id,
+          photo.source_key, photo.uri, photo.title, photo.version, photo.listed_width,
+          photo.listed_height, photo.reason, photo.sha256,
           event.faces_on AND (photo.faces_at IS NULL OR event.faces_retention_days IS NULL
-              OR photo.faces_at >= now() - make_interval(days => event.faces_retention_days)),
-          photo.reason
+              OR photo.faces_at >= now() - make_interval(days => event.faces_retention_days))
+              AS wanted,
+          photo.indexed_at IS NOT NULL AND (NOT event.faces_on OR photo.faces_at IS NOT NULL)
+          AND EXISTS (SELECT 1 FROM photo_vector v
+                      WHERE v.photo_id = photo.id AND v.model = :model) AS complete
 """)
 
 
-def claim(session: Session, photo_ids: Sequence[int]) -> list[Claim]:
-    """Take a lease on those of the photos that are to be worked on now. Commit before working."""
-    rows = session.connection().execute(_CLAIM, {"ids": list(photo_ids), "seconds": LEASE_SECONDS})
+def claim(session: Session, photo_ids: Sequence[int], model: int | None = None) -> list[Claim]:
+    """Take a lease on those of the photos that are to be worked on now. Commit before working.
+
+    `model` is the image model's partition: by it a photo is known to be indexed already.
+    """
+    rows = (
+        session.connection()
+        .execute(_CLAIM, {"ids": list(photo_ids), "seconds": LEASE_SECONDS, "model": model or 0})
+        .all()
+    )
+    found = session.exec(select(Source).where(col(Source.id).in_({row.source_id for row in rows})))
+    sources = {source.id: source for source in found}
     return [
         Claim(
-            photo_id=row[0],
-            event_id=row[1],
-            run_id=row[2],
-            lease=row[3],
-            attempts=row[4],
-            source_kind=row[5],
-            source_uri=row[6],
-            locator=Locator(key=row[7], uri=row[8], title=row[9], version=row[10]),
-            wants_faces=row[11],
-            rate_limited=row[12] == RATE_LIMITED,
+            photo_id=row.id,
+            event_id=row.event_id,
+            run_id=row.run_id,
+            lease=row.lease,
+            attempts=row.attempts,
+            source=sources[row.source_id],
+            locator=Locator(
+                key=row.source_key,
+                uri=row.uri,
+                title=row.title,
+                version=row.version,
+                width=row.listed_width,
+                height=row.listed_height,
+            ),
+            wants_faces=row.wanted,
+            rate_limited=row.reason == RATE_LIMITED,
+            held_version=row.version if row.complete else None,
+            held_sha256=bytes(row.sha256) if row.complete and row.sha256 else None,
         )
-        for row in sorted(rows)
+        for row in sorted(rows, key=lambda row: row.id)
     ]
+
+
+_DUE = "(state = 'pending' OR (state = 'retry' AND retry_at <= now()))"
+
+_RUNS_IN_TURN = text(f"""
+SELECT run.id FROM run
+WHERE run.kind = 'ingest' AND run.state IN ('working', 'failed')
+  AND EXISTS (SELECT 1 FROM photo WHERE run_id = run.id AND {_DUE})
+ORDER BY (SELECT (count(*) + :limit - 1) / :limit FROM photo JOIN run AS other
+          ON other.id = photo.run_id WHERE other.event_id = run.event_id
+            AND other.state IN ('working', 'failed') AND photo.state = 'working'),
+         (SELECT max(served_at) FROM run AS other
+          WHERE other.event_id = run.event_id AND other.state IN ('working', 'failed')) NULLS FIRST,
+         run.served_at NULLS FIRST, run.id
+""")  # noqa: S608 - the fragment is ours
+
+_NEXT_OF_RUN = text(f"""
+SELECT id FROM photo WHERE run_id = :run AND deaths = 0 AND {_DUE}
+ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+""")  # noqa: S608 - the fragment is ours
+
+_NEXT_SUSPECT = text(f"""
+SELECT id FROM photo WHERE run_id = :run AND deaths > 0 AND {_DUE}
+  AND NOT EXISTS (SELECT 1 FROM photo AS other WHERE other.state = 'working' AND other.deaths > 0
+                    AND other.lease_until > now())
+ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+""")  # noqa: S608 - the fragment is ours
+
+
+def claim_next(session: Session, limit: int, model: int | None = None) -> list[Claim]:
+    """Take a lease on up to `limit` photos of the run whose turn it is. Commit before working.
+
+    It is the turn of the event that has the fewest chunks in work, so that one whose origin stalls
+    can't hold every worker, and among equals of the one that was served longest ago; runs within an
+    event likewise. A small event that starts behind a big one waits for a chunk, not for the queue. A photo whose worker
+    died is taken alone, and only while no other of that sort is worked on, so that just the guilty
+    one is charged with the next death. Runs that are paused or cancelled have no turn.
+    """
+    connection = session.connection()
+    for (run_id,) in connection.execute(_RUNS_IN_TURN, {"limit": limit}).all():
+        for query in (_NEXT_SUSPECT, _NEXT_OF_RUN):
+            rows = connection.execute(query, {"run": run_id, "limit": limit}).all()
+            if claims := claim(session, [row[0] for row in rows], model):
+                connection.execute(
+                    text("UPDATE run SET served_at = clock_timestamp() WHERE id = :id"),
+                    {"id": run_id},
+                )
+                return claims
+    return []
 
 
 def renew(session: Session, claims: Sequence[Claim]) -> None:
@@ -256,11 +207,15 @@ def record_failure(session: Session, claim: Claim, error: ClairError) -> float |
     session.connection().execute(
         text(
             "UPDATE photo SET state = :state, reason = :reason, message = :message,"
-            " lease_until = NULL, retry_at = now() + make_interval(secs => CAST(:wait AS float8))"
+            " lease_until = NULL, retry_at = now() + make_interval(secs => CAST(:wait AS float8)),"
+            " health = CASE WHEN :final THEN :reason ELSE health END,"
+            " health_message = CASE WHEN :final THEN :message ELSE health_message END,"
+            " health_at = CASE WHEN :final THEN now() ELSE health_at END"
             " WHERE id = :id AND lease = :lease AND state = 'working'"
         ),
         {
             "state": "rejected" if wait is None else "retry",
+            "final": wait is None,
             "reason": reason,
             "message": str(error)[:1000],
             "wait": wait,
@@ -271,6 +226,19 @@ def record_failure(session: Session, claim: Claim, error: ClairError) -> float |
     return wait
 
 
+def mark_unchanged(session: Session, claim: Claim, version: str | None) -> None:
+    """The original is what it was: back to indexed, and well. `version` where it has a new one."""
+    session.connection().execute(
+        text(
+            "UPDATE photo SET state = 'indexed', lease_until = NULL, reason = NULL, message = NULL,"
+            " gone_at = NULL, health = NULL, health_message = NULL, health_at = now(),"
+            " version = coalesce(:version, version)"
+            " WHERE id = :id AND lease = :lease AND state = 'working'"
+        ),
+        {"version": version, "id": claim.photo_id, "lease": claim.lease},
+    )
+
+
 def release(session: Session, claims: Sequence[Claim]) -> None:
     """Give photos back untouched, their attempt not counted: the fault was not theirs.
 
@@ -278,8 +246,7 @@ def release(session: Session, claims: Sequence[Claim]) -> None:
     """
     session.connection().execute(
         text(
-            "UPDATE photo SET state = 'pending', lease_until = NULL, attempts = attempts - 1,"
-            " nudged_at = NULL"
+            "UPDATE photo SET state = 'pending', lease_until = NULL, attempts = attempts - 1"
             " FROM unnest(CAST(:ids AS bigint[]), CAST(:leases AS int[])) AS held(id, lease)"
             " WHERE photo.id = held.id AND photo.lease = held.lease AND state = 'working'"
         ),
@@ -292,52 +259,41 @@ def release(session: Session, claims: Sequence[Claim]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """Photos to nudge again: `due` in chunks, `suspects` (their worker died) one by one."""
+    """`due`: photos that could be worked on now. `suspects`: those that just lost their worker."""
 
-    due: list[int]
-    suspects: list[int]
+    due: int
+    suspects: int
     quarantined: int
 
 
-def sweep(
-    session: Session, *, queue_is_idle: bool, queue_is_empty: bool = False, limit: int = 5000
-) -> Swept:
-    """Bring back photos whose lease ran out, whose retry is due, or whose nudge was lost.
+def sweep(session: Session, *, most: int = 4096) -> Swept:
+    """Bring back photos whose lease ran out, and count what is due, up to `most`.
 
     A lease that ran out means that the worker died or hung: after MAX_DEATHS of them the photo is
-    quarantined. Pending photos are nudged again only while the queue is idle (Redis was flushed, or
-    the nudge was never sent): otherwise their message is still waiting in it. An empty queue whose
-    workers still hold messages counts as idle after a minute, since an acknowledgement can be lost.
+    quarantined.
     """
     connection = session.connection()
     quarantined = connection.execute(
         text(
             "UPDATE photo SET state = 'rejected', reason = 'killed-worker', lease_until = NULL,"
-            " deaths = deaths + 1, message = 'Its worker died ' || deaths + 1 || ' times while"
-            " working on it.' WHERE state = 'working' AND lease_until < now()"
-            " AND deaths + 1 >= :deaths"
+            " health = 'killed-worker', health_at = now(), deaths = deaths + 1,"
+            " message = 'Its worker died ' || deaths + 1 || ' times while working on it.'"
+            " WHERE state = 'working' AND lease_until < now() AND deaths + 1 >= :deaths"
         ),
         {"deaths": MAX_DEATHS},
     ).rowcount
-    connection.execute(
+    suspects = connection.execute(
         text(
-            "UPDATE photo SET state = 'pending', deaths = deaths + 1, lease_until = NULL,"
-            " nudged_at = NULL WHERE state = 'working' AND lease_until < now()"
+            "UPDATE photo SET state = 'pending', deaths = deaths + 1, lease_until = NULL"
+            " WHERE state = 'working' AND lease_until < now()"
         )
-    )
-    rows = connection.execute(
+    ).rowcount
+    due = connection.execute(
         text(
-            "UPDATE photo SET nudged_at = now() WHERE id IN ("
-            " SELECT id FROM photo WHERE"
-            " (state = 'retry' AND retry_at <= now() AND (nudged_at IS NULL OR nudged_at < retry_at))"
-            " OR (state = 'pending' AND (nudged_at IS NULL"
-            "     OR nudged_at < now() - make_interval(secs => CAST(:patience AS float8))))"
-            " ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED) RETURNING id, deaths"
+            "SELECT count(*) FROM (SELECT 1 FROM photo JOIN run ON run.id = photo.run_id"
+            " WHERE (photo.state = 'pending' OR (photo.state = 'retry' AND retry_at <= now()))"
+            " AND run.state IN ('working', 'failed') LIMIT :most) AS found"
         ),
-        {"patience": 5.0 if queue_is_idle else 60.0 if queue_is_empty else None, "limit": limit},
-    ).all()
-    return Swept(
-        due=sorted(row[0] for row in rows if row[1] == 0),
-        suspects=sorted(row[0] for row in rows if row[1] > 0),
-        quarantined=quarantined,
-    )
+        {"most": most},
+    ).scalar_one()
+    return Swept(due, suspects, quarantined)

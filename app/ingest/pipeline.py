@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
-from app.core.errors import ClairError, DiskFull, PhotoRejected, ServiceDown, TryAgain
+from app.core.errors import (
+    ClairError,
+    DiskFull,
+    NotModified,
+    PhotoRejected,
+    ServiceDown,
+    TryAgain,
+)
 from app.core.faces import DetectedFace
 from app.core.jobs import Job, JobQueue
 from app.core.ports import FaceEncoder, ImageEncoder, Source
@@ -28,6 +37,7 @@ from app.sources.memory import MemoryBudget, read_photo
 from app.storage.blobs import BlobStore, thumb_key
 from app.storage.engine import session_scope
 from app.storage.progress import ProgressPublisher
+from app.storage.tables import Source as SourceRow
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +50,6 @@ LINGER_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0
 """How long a worker waits for PostgreSQL to come back, asking again and again."""
 
-_Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
 
@@ -63,7 +72,7 @@ class Pipeline:
     jobs: JobQueue
     progress: ProgressPublisher
     blobs: BlobStore
-    open_source: Callable[[str, str], Source]
+    open_source: Callable[[SourceRow], Source]
     decoder: DecodePool
     spec: DecodeSpec
     images: ImageEncoder
@@ -73,37 +82,20 @@ class Pipeline:
     chunk_size: int
     max_photo_bytes: int
     memory: MemoryBudget = field(default_factory=lambda: MemoryBudget(ORIGINALS_IN_MEMORY))
-    _one_suspect: asyncio.Lock = field(default_factory=asyncio.Lock)
+    done: int = 0
+    """Photos that this process has finished, well or not."""
 
-    async def run(self, photo_ids: Sequence[int]) -> None:
-        """Index the photos of a chunk that are still to be done."""
+    async def run(self) -> int:
+        """Index the next chunk of photos, of whichever event's turn it is. Returns how many."""
         # An outage would otherwise use up every message of the queue within a second.
-        claims = await self._patiently(self._claim, photo_ids)
+        claims = await self._patiently(self._claim)
         if claims:
             await self._work(claims)
+        return len(claims)
 
-    async def run_suspects(self, photo_ids: Sequence[int]) -> None:
-        """Index photos whose worker died, strictly one at a time in this process.
-
-        So that only the guilty one is charged with the next death, not its neighbours.
-        """
-        async with self._one_suspect:
-            for photo_id in photo_ids:
-                await self.run([photo_id])
-
-    async def resume(self, run_id: int) -> None:
-        """Send the waiting photos of a reopened run on in chunks."""
-        waiting = await asyncio.to_thread(self._open_photos, run_id)
-        for start in range(0, len(waiting), self.chunk_size):
-            nudge(self.jobs, Job.INGEST_CHUNK, waiting[start : start + self.chunk_size])
-
-    def _claim(self, photo_ids: Sequence[int]) -> list[Claim]:
+    def _claim(self) -> list[Claim]:
         with session_scope(self.engine) as session:
-            return ledger.claim(session, photo_ids)
-
-    def _open_photos(self, run_id: int) -> list[int]:
-        with session_scope(self.engine) as session:
-            return runs.open_photos(session, run_id)
+            return ledger.claim_next(session, self.chunk_size, self.image_model)
 
     async def _work(self, claims: list[Claim]) -> None:
         async with self._leases_kept(claims):
@@ -121,7 +113,7 @@ class Pipeline:
                 # Not the photos' fault: they go back untouched, and the sweeper brings them again.
                 log.warning("chunk given back: %s", error)
                 # A lease that ran out instead would be counted as a death of its worker.
-                await self._patiently(self._release, claims)
+                await self._patiently(partial(self._release, claims))
                 raise
         await asyncio.to_thread(self._after, claims)
 
@@ -167,13 +159,19 @@ class Pipeline:
     async def _fetch(self, claim: Claim) -> _Fetched | None:
         """Stream and decode one photo; its failure is recorded and gives None."""
         try:
-            source = self.open_source(claim.source_kind, claim.source_uri)
-            async with source.open(claim.locator) as stream:
+            source = self.open_source(claim.source)
+            async with source.open(
+                claim.locator, unless=claim.held_version, long_side=self.spec.analysis_px
+            ) as stream:
                 async with self.memory.hold(stream.size):
                     data = await read_photo(stream, self.max_photo_bytes)
+                    if claim.held_sha256 == await self._digest(claim, data):
+                        raise NotModified(stream.version)
                     decoded = await self.decoder.decode(data, self.spec)
                 version = stream.version or claim.locator.version
             return _Fetched(claim, decoded, len(data), version)
+        except NotModified as unchanged:
+            await asyncio.to_thread(self._unchanged, claim, unchanged.version)
         except (ServiceDown, DiskFull):
             raise
         except ClairError as error:
@@ -183,11 +181,21 @@ class Pipeline:
             await asyncio.to_thread(self._fail, claim, _internal())
         return None
 
+    async def _digest(self, claim: Claim, data: bytes) -> bytes:
+        """SHA-256, only where there is one to compare it with; the decoder makes it otherwise."""
+        if claim.held_sha256 is None:
+            return b""
+        return await asyncio.to_thread(lambda: hashlib.sha256(data).digest())
+
+    def _unchanged(self, claim: Claim, version: str | None) -> None:
+        with session_scope(self.engine) as session:
+            ledger.mark_unchanged(session, claim, version)
+
     def _fail(self, claim: Claim, error: ClairError) -> None:
         with session_scope(self.engine) as session:
             wait = ledger.record_failure(session, claim, error)
         if wait is not None:
-            nudge(self.jobs, Job.INGEST_CHUNK, [claim.photo_id], delay=wait + 0.1)
+            nudge(self.jobs, Job.INGEST_CHUNK, delay=wait + 0.1)
         elif not isinstance(error, PhotoRejected | TryAgain):
             log.error("photo %s: %s", claim.photo_id, error)
 
@@ -254,12 +262,12 @@ class Pipeline:
             for photo in finished:
                 self._store([photo])
 
-    async def _patiently(self, step: Callable[[_Given], _Made], given: _Given) -> _Made:
+    async def _patiently(self, step: Callable[[], _Made]) -> _Made:
         """Do a step in a thread, as soon as PostgreSQL takes it. Raises ServiceDown, DiskFull."""
         give_up = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                return await asyncio.to_thread(step, given)
+                return await asyncio.to_thread(step)
             except (ServiceDown, DiskFull):
                 if time.monotonic() > give_up:
                     raise
@@ -271,6 +279,7 @@ class Pipeline:
 
     def _after(self, claims: Sequence[Claim]) -> None:
         """Tell the pages, and settle runs whose last photo this was."""
+        self.done += len(claims)
         graphs = []
         with session_scope(self.engine) as session:
             for run_id in sorted({claim.run_id for claim in claims if claim.run_id is not None}):

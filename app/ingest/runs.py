@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import text
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
-from app.core.errors import UnknownRun
 from app.core.jobs import JOB_QUEUE, Job, Queue
-from app.ingest.figures import photo_counts
-from app.storage.tables import Event, Run, RunKind, RunState, Source
+from app.ingest.figures import kept_counts, photo_counts
+from app.ingest.rescan import gone_since, join_moved
+from app.storage.tables import OPEN_RUNS, Event, Run, RunKind, RunState, Source
 
 RUN_LEASE_SECONDS = 30.0
 MAX_RUN_ATTEMPTS = 3
@@ -23,10 +23,19 @@ _JOB_OF_KIND = {
 }
 
 
-def start_ingest(session: Session, event: Event, kind: str, uri: str) -> Run:
+def start_ingest(
+    session: Session,
+    event: Event,
+    kind: str,
+    uri: str,
+    *,
+    options: Mapping[str, str] | None = None,
+    sealed: bytes | None = None,
+) -> Run:
     """A new ingest run of a source, or the one of the same source that is still open.
 
-    Commit, then send Job.DISCOVER with its id.
+    Options and credentials that are given replace those of before. Commit, then send Job.DISCOVER
+    with its id.
     """
     # Two that start the same source at once would both find none.
     session.connection().execute(
@@ -37,21 +46,47 @@ def start_ingest(session: Session, event: Event, kind: str, uri: str) -> Run:
     ).first()
     if source is None:
         source = Source(event_id=event.id, kind=kind, uri=uri)
-        session.add(source)
-        session.flush()
+    if options is not None:
+        source.options = dict(options)
+    if sealed is not None:
+        source.sealed = sealed
+    session.add(source)
+    session.flush()
+    return start_scan(session, source)
+
+
+def start_scan(session: Session, source: Source) -> Run:
+    """A new run of a source that is known, or the one that is still open; a paused one goes on."""
     open_run = session.exec(
         select(Run).where(
             Run.source_id == source.id,
             Run.kind == RunKind.INGEST,
-            Run.state.in_([RunState.PENDING, RunState.WORKING]),  # type: ignore[attr-defined]
+            col(Run.state).in_(OPEN_RUNS),
         )
     ).first()
     if open_run is not None:
+        reopen(session, open_run)
         return open_run
-    run = Run(event_id=event.id, source_id=source.id, kind=RunKind.INGEST)
+    run = Run(event_id=source.event_id, source_id=source.id, kind=RunKind.INGEST)
     session.add(run)
     session.flush()
     return run
+
+
+def reopen(session: Session, run: Run) -> bool:
+    """Set a run that stands still (paused, or ended with photos to do again) working; False where
+    it works already. Its source is read again where it was not read to its end."""
+    if run.state in (RunState.PENDING, RunState.WORKING):
+        return False
+    now = session.connection().execute(text("SELECT now()")).scalar_one()
+    run.state, run.finished_at, run.summary = RunState.WORKING, None, None
+    run.message, run.attempts = "", 0
+    run.started_at = run.started_at or now
+    # A lease that is over: the next message or sweep takes the discovery up.
+    run.lease_until = None if run.discovery_done else now
+    session.add(run)
+    session.flush()
+    return True
 
 
 def claim_run(session: Session, run_id: int) -> Run | None:
@@ -93,19 +128,20 @@ def hold_run(
 
 
 def finish_discovery(
-    session: Session, run: Run, *, discovered: int, unchanged: int, duplicates: int
+    session: Session, run: Run, *, discovered: int, unchanged: int, duplicates: int, gone: int = 0
 ) -> bool:
     """The source was read to its end. False where the lease was lost."""
     result = session.connection().execute(
         text(
             "UPDATE run SET discovery_done = true, lease_until = NULL, discovered = :discovered,"
-            " unchanged = :unchanged, duplicates = :duplicates"
+            " unchanged = :unchanged, duplicates = :duplicates, gone = :gone"
             " WHERE id = :id AND lease = :lease AND state = 'working'"
         ),
         {
             "discovered": discovered,
             "unchanged": unchanged,
             "duplicates": duplicates,
+            "gone": gone,
             "id": run.id,
             "lease": run.lease,
         },
@@ -185,53 +221,25 @@ def settle(session: Session, run_id: int) -> Run | None:
     session.expire_all()
     run = session.get(Run, run_id)
     assert run is not None  # noqa: S101 - it was updated above
+    run.moved = join_moved(session, run_id)
+    if run.moved:
+        run.gone = gone_since(session, run)
     counts = photo_counts(session, run_id)
-    run.summary = {name: counts[name] for name in ("fetched", "indexed", "failed", "bytes")}
+    run.summary = kept_counts(counts)
     session.add(run)
     return follow_up(session, run, RunKind.GRAPH) if counts["indexed"] else None
 
 
-def retry_failures(session: Session, run_id: int, reason: str | None = None) -> int:
-    """Set a run's rejected photos (of one reason, or all) pending and reopen it.
-
-    Returns how many. Commit, then send Job.RESUME with the run's id. Raises UnknownRun.
-    """
-    run = session.get(Run, run_id, with_for_update=True)
-    if run is None or run.kind != RunKind.INGEST:
-        raise UnknownRun(run_id)
-    count = (
-        session.connection()
-        .execute(
-            text(
-                "UPDATE photo SET state = 'pending', attempts = 0, deaths = 0, reason = NULL,"
-                " message = NULL, nudged_at = NULL WHERE run_id = :run AND state = 'rejected'"
-                " AND (CAST(:reason AS text) IS NULL OR reason = :reason)"
-                " AND reason NOT IN ('bad-address', 'bad-encoding')"
-            ),
-            {"run": run_id, "reason": reason},
-        )
-        .rowcount
-    )
-    if count and run.state != RunState.WORKING:
-        run.state, run.finished_at, run.summary = RunState.WORKING, None, None
-        run.message, run.attempts = "", 0
-        if not run.discovery_done:
-            # Its source was never read to the end: the sweeper sends that work again.
-            run.lease_until = session.connection().execute(text("SELECT now()")).scalar_one()
-        session.add(run)
-    return count
-
-
-def open_photos(session: Session, run_id: int) -> list[int]:
-    """Photos of a run that wait to be worked on, and are noted as nudged by this call."""
-    rows = session.connection().execute(
+def waiting_photos(session: Session, run_id: int) -> int:
+    """How many photos of a run could be worked on now."""
+    count = session.connection().execute(
         text(
-            "UPDATE photo SET nudged_at = now() WHERE run_id = :run AND state = 'pending'"
-            " RETURNING id"
+            "SELECT count(*) FROM photo WHERE run_id = :run"
+            " AND (state = 'pending' OR (state = 'retry' AND retry_at <= now()))"
         ),
         {"run": run_id},
     )
-    return sorted(row[0] for row in rows)
+    return int(count.scalar_one())
 
 
 def sweep_runs(

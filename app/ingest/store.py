@@ -38,8 +38,11 @@ class FinishedPhoto:
 _UPDATE = text("""
 UPDATE photo SET state = 'indexed', lease_until = NULL, reason = NULL, message = NULL,
     indexed_at = now(), fetched_at = coalesce(fetched_at, now()), version = :version,
-    size = :size, sha256 = :sha256, phash = :phash, format = :format, width = :width,
-    height = :height, taken_at = coalesce(CAST(:taken_at AS timestamp), listed_at),
+    changed_at = CASE WHEN sha256 <> :sha256 THEN now() ELSE changed_at END,
+    gone_at = NULL, health = NULL, health_message = NULL, health_at = now(),
+    size = :size, sha256 = :sha256, phash = :phash, format = :format,
+    width = coalesce(listed_width, :width), height = coalesce(listed_height, :height),
+    taken_at = coalesce(CAST(:taken_at AS timestamp), listed_at),
     taken_offset = :taken_offset, camera = :camera, lens = :lens, exposure_time = :exposure_time,
     f_number = :f_number, iso = :iso, focal_length = :focal_length, latitude = :latitude,
     longitude = :longitude, sharpness = :sharpness, exposure = :exposure, clipped = :clipped,

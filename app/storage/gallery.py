@@ -20,8 +20,18 @@ from sqlalchemy.orm import defer, load_only
 from sqlmodel import Session, col, func, select
 
 from app.core.errors import BadInput, UnknownEvent, UnknownPhoto
-from app.core.photos import PhotoState
-from app.storage.tables import Event, Face, Photo, Run, RunKind, RunState, Source
+from app.core.photos import OPEN_STATES, PhotoState
+from app.storage.tables import (
+    OPEN_RUNS,
+    Event,
+    Face,
+    Photo,
+    PhotoRendition,
+    Run,
+    RunKind,
+    RunState,
+    Source,
+)
 
 # What a tile shows; a page of a thousand photos is twice as fast without the rest.
 _TILE: Any = (
@@ -34,12 +44,10 @@ _TILE: Any = (
     Photo.thumb,
 )
 
-INDEXED = PhotoState.INDEXED.value
-
 
 @dataclass(frozen=True, slots=True)
 class EventCounts:
-    """`waiting` photos are found but neither indexed nor rejected."""
+    """`waiting` photos are found and not yet indexed for the first time."""
 
     photos: int = 0
     failed: int = 0
@@ -49,9 +57,11 @@ class EventCounts:
 
     @property
     def state(self) -> str:
-        """empty | ingesting | ready | trouble."""
+        """empty | ingesting | paused | ready | trouble."""
         if self.run_state in (RunState.PENDING, RunState.WORKING):
             return "ingesting"
+        if self.run_state == RunState.PAUSED:
+            return "paused"
         if self.run_state == RunState.FAILED or (self.failed and not self.photos):
             return "trouble"
         return "ready" if self.photos else "empty"
@@ -87,9 +97,9 @@ def event_counts(session: Session, event_ids: Sequence[int]) -> dict[int, EventC
     photos = session.exec(
         select(
             Photo.event_id,
-            func.count().filter(col(Photo.state) == INDEXED),
+            func.count().filter(col(Photo.indexed_at).is_not(None)),
             func.count().filter(col(Photo.state) == PhotoState.REJECTED.value),
-            func.count(),
+            func.count().filter(col(Photo.state).in_(OPEN_STATES), col(Photo.indexed_at).is_(None)),
         )
         .where(col(Photo.event_id).in_(ids))
         .group_by(col(Photo.event_id))
@@ -108,7 +118,7 @@ def event_counts(session: Session, event_ids: Sequence[int]) -> dict[int, EventC
             .where(col(Run.event_id).in_(ids), Run.kind == RunKind.INGEST)
             .order_by(
                 col(Run.event_id),
-                col(Run.state).in_((RunState.PENDING, RunState.WORKING)).desc(),
+                col(Run.state).in_(OPEN_RUNS).desc(),
                 col(Run.id).desc(),
             )
         ).all()
@@ -116,11 +126,11 @@ def event_counts(session: Session, event_ids: Sequence[int]) -> dict[int, EventC
     by_event = {row[0]: row[1:] for row in photos}
     found = {}
     for event_id in ids:
-        indexed, failed, total = by_event.get(event_id, (0, 0, 0))
+        indexed, failed, waiting = by_event.get(event_id, (0, 0, 0))
         found[event_id] = EventCounts(
             photos=indexed,
             failed=failed,
-            waiting=total - indexed - failed,
+            waiting=waiting,
             faces=faces.get(event_id, 0),
             run_state=states.get(event_id),
         )
@@ -153,11 +163,11 @@ _SPREAD_PHOTOS = """
     SELECT chosen.id FROM unnest(CAST(:events AS bigint[])) AS event (id)
     CROSS JOIN LATERAL (
         SELECT count(*) AS photos, least(count(*), CAST(:each AS bigint)) AS parts
-        FROM photo WHERE event_id = event.id AND state = 'indexed'
+        FROM photo WHERE event_id = event.id AND indexed_at IS NOT NULL
     ) AS size
     CROSS JOIN LATERAL generate_series(0, size.parts - 1) AS part
     CROSS JOIN LATERAL (
-        SELECT id FROM photo WHERE event_id = event.id AND state = 'indexed'
+        SELECT id FROM photo WHERE event_id = event.id AND indexed_at IS NOT NULL
         ORDER BY taken_key, id OFFSET (2 * part + 1) * size.photos / (2 * size.parts) LIMIT 1
     ) AS chosen
 """
@@ -168,7 +178,7 @@ def photo_slice(session: Session, event_id: int, cursor: str | None, limit: int)
     query = (
         select(Photo, cast(col(Photo.taken_key), Text))
         .options(load_only(*_TILE))
-        .where(Photo.event_id == event_id, Photo.state == INDEXED)
+        .where(Photo.event_id == event_id, col(Photo.indexed_at).is_not(None))
         .order_by(col(Photo.taken_key), col(Photo.id))
         .limit(limit + 1)
     )
@@ -190,7 +200,7 @@ def photo_count(session: Session, event_id: int) -> int:
     return session.exec(
         select(func.count())
         .select_from(Photo)
-        .where(Photo.event_id == event_id, Photo.state == INDEXED)
+        .where(Photo.event_id == event_id, col(Photo.indexed_at).is_not(None))
     ).one()
 
 
@@ -201,7 +211,7 @@ def indexed_photo(session: Session, photo_id: int) -> tuple[Photo, Event, Source
         .options(defer(Photo.taken_key))  # type: ignore[arg-type]
         .join(Event, col(Event.id) == col(Photo.event_id))
         .join(Source, col(Source.id) == col(Photo.source_id))
-        .where(Photo.id == photo_id, Photo.state == INDEXED)
+        .where(Photo.id == photo_id, col(Photo.indexed_at).is_not(None))
     ).first()
     if row is None:
         raise UnknownPhoto(photo_id)
@@ -211,7 +221,7 @@ def indexed_photo(session: Session, photo_id: int) -> tuple[Photo, Event, Source
 def thumb_of(session: Session, photo_id: int) -> str:
     """Content hash of a photo's thumbnail. Raises UnknownPhoto."""
     thumb = session.exec(
-        select(Photo.thumb).where(Photo.id == photo_id, Photo.state == INDEXED)
+        select(Photo.thumb).where(Photo.id == photo_id, col(Photo.indexed_at).is_not(None))
     ).first()
     if thumb is None:
         raise UnknownPhoto(photo_id)
@@ -229,12 +239,12 @@ def neighbours(session: Session, photo: Photo) -> tuple[int | None, int | None]:
 
 
 _BEFORE = """
-    SELECT id FROM photo WHERE event_id = :event AND state = 'indexed'
+    SELECT id FROM photo WHERE event_id = :event AND indexed_at IS NOT NULL
     AND (taken_key, id) < (SELECT taken_key, id FROM photo WHERE id = :id)
     ORDER BY taken_key DESC, id DESC LIMIT 1
 """
 _AFTER = """
-    SELECT id FROM photo WHERE event_id = :event AND state = 'indexed'
+    SELECT id FROM photo WHERE event_id = :event AND indexed_at IS NOT NULL
     AND (taken_key, id) > (SELECT taken_key, id FROM photo WHERE id = :id)
     ORDER BY taken_key, id LIMIT 1
 """
@@ -244,6 +254,17 @@ def photo_faces(session: Session, photo_id: int) -> list[Face]:
     """Faces found in a photo, the largest first."""
     faces = session.exec(select(Face).where(Face.photo_id == photo_id).order_by(col(Face.id)))
     return sorted(faces, key=lambda f: (f.box_left - f.box_right) * (f.box_bottom - f.box_top))
+
+
+def photo_renditions(session: Session, photo_id: int) -> list[PhotoRendition]:
+    """The other files of a photo's picture, in the order of their names."""
+    return list(
+        session.exec(
+            select(PhotoRendition)
+            .where(PhotoRendition.photo_id == photo_id)
+            .order_by(col(PhotoRendition.uri))
+        )
+    )
 
 
 def _cursor(key: str, photo_id: int) -> str:

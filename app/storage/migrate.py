@@ -32,7 +32,7 @@ def upgrade(database_url: str) -> str:
     """
     engine = create_engine(make_url(database_url).set(drivername="postgresql+psycopg"))
     config = _config()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    known = _known(config)
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
@@ -40,10 +40,7 @@ def upgrade(database_url: str) -> str:
             connection.commit()
             at = MigrationContext.configure(connection).get_current_revision()
             if at is not None and at not in known:
-                raise BadInput(
-                    f"The database's schema ({at}) is newer than this ClairVision.",
-                    cure="Update ClairVision, or restore the backup made before the update.",
-                )
+                raise _newer(at)
             connection.commit()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -57,6 +54,35 @@ def upgrade(database_url: str) -> str:
         ) from error
     finally:
         engine.dispose()
+
+
+def _known(config: Config) -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+
+
+def _newer(at: str) -> BadInput:
+    return BadInput(
+        f"The database's schema ({at}) is newer than this ClairVision.",
+        cure="Update ClairVision, or restore the backup made before the update.",
+    )
+
+
+def require(database_url: str) -> str:
+    """Make sure that the schema is the one that this program needs; returns its revision.
+
+    Raises BadInput where it is older, newer or missing, ServiceDown where it can't be asked.
+    """
+    at, needed = current(database_url), head()
+    if at == needed:
+        return needed
+    if at is None:
+        raise BadInput("The database has no schema yet.", cure="Run `clairvision migrate`.")
+    if at not in _known(_config()):
+        raise _newer(at)
+    raise BadInput(
+        f"The database's schema is at revision {at}, and {needed} is needed.",
+        cure="Run `clairvision migrate`.",
+    )
 
 
 def _require_pgvector(connection) -> None:  # type: ignore[no-untyped-def]
@@ -85,6 +111,8 @@ def current(database_url: str) -> str | None:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
     except OperationalError as error:
-        raise ServiceDown("PostgreSQL can't be reached.") from error
+        raise ServiceDown(
+            "PostgreSQL can't be reached.", cure="Check DATABASE_URL, and that it is running."
+        ) from error
     finally:
         engine.dispose()

@@ -48,10 +48,17 @@ class RunKind(StrEnum):
 
 
 class RunState(StrEnum):
+    """pending → working ⇄ paused, and from each of them → done, failed or cancelled."""
+
     PENDING = "pending"
     WORKING = "working"
+    PAUSED = "paused"
     DONE = "done"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OPEN_RUNS = (RunState.PENDING, RunState.WORKING, RunState.PAUSED)
 
 
 def row_id() -> Any:
@@ -118,13 +125,31 @@ class Event(SQLModel, table=True):
 
 
 class Source(SQLModel, table=True):
+    """A place that photos of an event are read from.
+
+    `options` are the kind's own, for everybody to see; `sealed` its credentials, encrypted
+    (app/storage/sealing.py). `scanned_at` is when it was last read to its end, `trouble` why the
+    last attempt could not; `next_scan_at` is set while `rescan_seconds` schedules rescans.
+    """
+
     __tablename__ = "source"
-    __table_args__ = (UniqueConstraint("event_id", "kind", "uri"),)
+    __table_args__ = (
+        UniqueConstraint("event_id", "kind", "uri"),
+        Index("source_due", "next_scan_at", postgresql_where=text("next_scan_at IS NOT NULL")),
+    )
 
     id: int = row_id()
     event_id: int = _event()
     kind: str = Field(sa_column=Column(Text, nullable=False))
     uri: str = Field(sa_column=Column(Text, nullable=False))
+    options: dict[str, str] = Field(
+        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
+    )
+    sealed: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    rescan_seconds: int | None = Field(default=None, sa_column=Column(Integer))
+    next_scan_at: datetime | None = moment()
+    scanned_at: datetime | None = moment()
+    trouble: str | None = Field(default=None, sa_column=Column(Text))
     created_at: datetime = moment(required=True)
 
 
@@ -135,6 +160,8 @@ class Run(SQLModel, table=True):
     changes nothing. `discovered`, `unchanged` and `duplicates` belong to ingests and are complete
     once `discovery_done`; all other counts are read from the photos themselves while the run is
     open, and kept in `summary` once it is done (a later run may take the photos over).
+    `moved` and `gone` are what a rescan found out at its end. `served_at` is when a worker last
+    took photos of it, by which events share the workers.
     """
 
     __tablename__ = "run"
@@ -182,7 +209,14 @@ class Run(SQLModel, table=True):
     duplicates: int = Field(
         default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
     )
+    moved: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
+    gone: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
     summary: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    served_at: datetime | None = moment()
     created_at: datetime = moment(required=True)
     started_at: datetime | None = moment()
     finished_at: datetime | None = moment()
@@ -194,6 +228,10 @@ class Photo(SQLModel, table=True):
     `taken_at` is the camera's wall clock, without zone; `taken_offset` its distance from UTC in
     minutes where the camera recorded one. `width` and `height` are the upright original's pixels.
     `phash` is the 64-bit perceptual hash as a signed integer.
+
+    Once `indexed_at` is set the photo is in the gallery, and it stays there while it is fetched
+    anew, whatever its state. `health` is what is wrong with its original (a reason of
+    app/core/failures.py), None while it is well; `gone_at` since when its source no longer lists it.
     """
 
     __tablename__ = "photo"
@@ -207,7 +245,20 @@ class Photo(SQLModel, table=True):
             "event_id",
             "taken_key",
             "id",
-            postgresql_where=text("state = 'indexed'"),
+            postgresql_where=text("indexed_at IS NOT NULL"),
+        ),
+        Index(
+            "photo_waiting",
+            "run_id",
+            "id",
+            postgresql_where=text("state IN ('pending', 'retry')"),
+        ),
+        Index("photo_by_source", "source_id"),
+        Index(
+            "photo_by_content",
+            "event_id",
+            "sha256",
+            postgresql_where=text("sha256 IS NOT NULL"),
         ),
     )
 
@@ -224,6 +275,8 @@ class Photo(SQLModel, table=True):
     title: str | None = Field(default=None, sa_column=Column(Text))
     photographer: str | None = Field(default=None, sa_column=Column(Text))
     listed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=False)))
+    listed_width: int | None = Field(default=None, sa_column=Column(Integer))
+    listed_height: int | None = Field(default=None, sa_column=Column(Integer))
     state: str = Field(
         default="pending", sa_column=Column(Text, nullable=False, server_default=text("'pending'"))
     )
@@ -269,10 +322,14 @@ class Photo(SQLModel, table=True):
     clipped: float | None = Field(default=None, sa_column=Column(REAL))
     thumb: str | None = Field(default=None, sa_column=Column(Text))
     created_at: datetime = moment(required=True)
-    nudged_at: datetime | None = moment()
     fetched_at: datetime | None = moment()
     indexed_at: datetime | None = moment()
     faces_at: datetime | None = moment()
+    changed_at: datetime | None = moment()
+    gone_at: datetime | None = moment()
+    health: str | None = Field(default=None, sa_column=Column(Text))
+    health_message: str | None = Field(default=None, sa_column=Column(Text))
+    health_at: datetime | None = moment()
 
 
 def _photo() -> Any:
@@ -281,6 +338,21 @@ def _photo() -> Any:
             BigInteger, ForeignKey("photo.id", ondelete="CASCADE"), nullable=False, index=True
         )
     )
+
+
+class PhotoRendition(SQLModel, table=True):
+    """Another file of the same picture: the RAW or HEIC beside a JPEG."""
+
+    __tablename__ = "photo_rendition"
+    __table_args__ = (UniqueConstraint("event_id", "key"),)
+
+    id: int = row_id()
+    photo_id: int = _photo()
+    event_id: int = _event()
+    key: str = Field(sa_column=Column(Text, nullable=False))
+    uri: str = Field(sa_column=Column(Text, nullable=False))
+    version: str | None = Field(default=None, sa_column=Column(Text))
+    size: int | None = Field(default=None, sa_column=Column(BigInteger))
 
 
 def _model() -> Any:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     LargeBinary,
     Text,
     func,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -89,8 +90,21 @@ class Audit(SQLModel, table=True):
     hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
+class Installation(SQLModel, table=True):
+    """Facts of the whole installation, such as by which key its credentials are sealed."""
+
+    __tablename__ = "installation"
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    value: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
 class Worker(SQLModel, table=True):
-    """Heartbeat of one worker process."""
+    """Heartbeat of one worker process.
+
+    `state`: starting | working | draining. `done` counts the photos that it finished since its
+    start, `recent` those of the last minute.
+    """
 
     __tablename__ = "worker"
 
@@ -100,3 +114,13 @@ class Worker(SQLModel, table=True):
     queues: str = Field(sa_column=Column(Text, nullable=False))
     started_at: datetime = moment(required=True)
     seen_at: datetime = moment(required=True)
+    version: str = Field(default="", sa_column=Column(Text, nullable=False, server_default=""))
+    state: str = Field(
+        default="working", sa_column=Column(Text, nullable=False, server_default="working")
+    )
+    done: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0"))
+    )
+    recent: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )

@@ -85,7 +85,7 @@ def event_vectors(session: Session, event_id: int, model: int) -> tuple[NDArray[
     assert connection is not None  # noqa: S101 - a session's connection always has its driver's
     query = sql.SQL(
         "SELECT v.photo_id, v.vector FROM photo_vector v JOIN photo p ON p.id = v.photo_id"
-        " WHERE v.event_id = %s AND v.model = %s AND p.state = 'indexed' ORDER BY v.photo_id"
+        " WHERE v.event_id = %s AND v.model = %s AND p.indexed_at IS NOT NULL ORDER BY v.photo_id"
     )
     ids: list[int] = []
     vectors: list[NDArray[np.float32]] = []
@@ -117,7 +117,7 @@ def nearest_photos(
         text(
             "SELECT v.photo_id, -(v.vector <#> CAST(:query AS halfvec)) AS score"
             " FROM photo_vector v JOIN photo p ON p.id = v.photo_id"
-            " WHERE v.model = :model AND v.event_id = ANY(:events) AND p.state = 'indexed'"
+            " WHERE v.model = :model AND v.event_id = ANY(:events) AND p.indexed_at IS NOT NULL"
             " AND v.photo_id IS DISTINCT FROM :leave_out"
             " ORDER BY v.vector <#> CAST(:query AS halfvec), v.photo_id LIMIT :limit"
         ),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from app.core.errors import BadInput, NotAnImage, Overloaded
 from app.core.photos import BadEntry, Locator
 from app.core.ports import PhotoStream
+from app.core.sources import SourceSpec
 from app.deliver.preview import Original, Previews
 
 
@@ -18,32 +19,35 @@ class SlowSource:
     """A source in memory whose originals arrive only when the test lets them."""
 
     kind = "test"
+    revalidates = scales = False
 
     def __init__(self) -> None:
         self.opened: list[str] = []
         self.open_now = 0
         self.most_open = 0
         self.gate = asyncio.Event()
+        self.version: str | None = None
 
     async def discover(self) -> AsyncIterator[Locator | BadEntry]:
         return
         yield
 
     @asynccontextmanager
-    async def open(self, locator: Locator) -> AsyncIterator[PhotoStream]:
+    async def open(
+        self, locator: Locator, *, unless: str | None = None, long_side: int | None = None
+    ) -> AsyncIterator[PhotoStream]:
         self.opened.append(locator.uri)
         self.open_now += 1
         self.most_open = max(self.most_open, self.open_now)
         try:
-            yield Bytes(self.gate, locator.uri.encode())
+            yield Bytes(self.gate, locator.uri.encode(), self.version)
         finally:
             self.open_now -= 1
 
 
 class Bytes:
-    version = None
-
-    def __init__(self, gate: asyncio.Event, data: bytes) -> None:
+    def __init__(self, gate: asyncio.Event, data: bytes, version: str | None) -> None:
+        self.version = version
         self.size: int | None = len(data)
         self._gate, self._data = gate, data
 
@@ -58,8 +62,15 @@ async def shrink(data: bytes, size: int) -> bytes:
     return data + str(size).encode()
 
 
-def original(uri: str) -> Original:
-    return Original(1, "test", "source", uri, uri, None)
+def original(uri: str, version: str | None = None) -> Original:
+    return Original(1, SourceSpec("test", "source"), uri, uri, version)
+
+
+class Health(list[tuple[int, str | None]]):
+    """What previews told of originals."""
+
+    async def tell(self, photo_id: int, reason: str | None, message: str) -> None:
+        self.append((photo_id, reason))
 
 
 @pytest.fixture
@@ -67,8 +78,9 @@ async def source() -> SlowSource:
     return SlowSource()
 
 
-def previews(source: SlowSource, **bounds: int) -> Previews:
-    return Previews(lambda kind, uri: source, shrink, max_bytes=1000, **bounds)
+def previews(source: SlowSource, health: Health | None = None, **bounds: int) -> Previews:
+    tell = (Health() if health is None else health).tell
+    return Previews(lambda spec: source, shrink, tell=tell, max_bytes=1000, **bounds)
 
 
 async def test_all_who_ask_at_once_share_one_fetch(source: SlowSource) -> None:
@@ -123,6 +135,27 @@ async def test_a_failure_reaches_everybody_and_the_next_may_try(source: SlowSour
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(result) for result in results] == [NotAnImage] * 3
     assert room.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("uri", "indexed", "now", "scales", "told"),
+    [
+        ("a", "1", "1", False, None),
+        ("a", "1", "2", False, "changed"),
+        ("a", "1", "2", True, None),  # another size has a version of its own
+        ("a", None, "2", False, None),
+        ("broken", "1", "1", False, "not-an-image"),
+    ],
+)
+async def test_a_preview_tells_how_well_the_original_is(
+    source: SlowSource, uri: str, indexed: str | None, now: str, scales: bool, told: str | None
+) -> None:
+    source.gate.set()
+    source.version, source.scales = now, scales
+    health = Health()
+    with suppress(NotAnImage):
+        await previews(source, health).preview(original(uri, indexed), 1024)
+    assert health == [(1, told)]
 
 
 @pytest.mark.parametrize("size", [0, 1, 1023, 4096, -1])

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from app.core.errors import NotAnImage, SourceUnavailable
 from app.core.photos import Locator
-from app.ingest import ledger
+from app.ingest import control, ledger, recording
 from app.storage.engine import session_scope
 from tests.factories import index_photos, make_photos
 
@@ -33,15 +33,14 @@ def expire_leases(engine):
 
 def record(engine, made, locators, *, faces_on=False):
     with session_scope(engine) as session:
-        return ledger.record_locators(
-            session,
+        scan = recording.Scan(
             event_id=made.event_id,
             source_id=made.source_id,
             run_id=made.run_id,
             model=made.model,
             faces_on=faces_on,
-            locators=locators,
         )
+        return recording.record_locators(session, scan, locators)
 
 
 def test_a_photo_is_claimed_once(engine):
@@ -61,7 +60,7 @@ def test_a_stale_worker_cannot_write(engine):
         (claim,) = ledger.claim(session, made.photo_ids)
     expire_leases(engine)
     with session_scope(engine) as session:
-        ledger.sweep(session, queue_is_idle=True)
+        ledger.sweep(session)
     with session_scope(engine) as session:
         (newer,) = ledger.claim(session, made.photo_ids)
     assert newer.lease == claim.lease + 1
@@ -113,9 +112,9 @@ def test_a_photo_that_kills_its_worker_is_quarantined_after_three_deaths(engine)
             assert len(ledger.claim(session, made.photo_ids)) == 1
         expire_leases(engine)
         with session_scope(engine) as session:
-            swept = ledger.sweep(session, queue_is_idle=True)
+            swept = ledger.sweep(session)
         last = death == ledger.MAX_DEATHS
-        assert swept.suspects == ([] if last else made.photo_ids)
+        assert swept.suspects == int(not last)
         assert swept.quarantined == int(last)
     with engine.connect() as connection:
         row = connection.execute(text("SELECT state, reason, message FROM photo")).one()
@@ -123,32 +122,70 @@ def test_a_photo_that_kills_its_worker_is_quarantined_after_three_deaths(engine)
     assert "3 times" in row[2]
 
 
-def test_lost_nudges_are_sent_again_only_while_the_queue_is_idle(engine):
-    made = make_photos(engine, 3)
-    with session_scope(engine) as session:
-        session.connection().execute(
-            text("UPDATE photo SET nudged_at = now() - interval '1 minute'")
-        )
-    with session_scope(engine) as session:
-        assert ledger.sweep(session, queue_is_idle=False).due == []
-    with session_scope(engine) as session:
-        assert ledger.sweep(session, queue_is_idle=True).due == made.photo_ids
-    with session_scope(engine) as session:  # and not at once again
-        assert ledger.sweep(session, queue_is_idle=True).due == []
-
-
-def test_a_due_retry_is_nudged_once(engine):
+def test_a_retry_is_due_when_its_time_has_come(engine):
     made = make_photos(engine, 1)
     with session_scope(engine) as session:
         (claim,) = ledger.claim(session, made.photo_ids)
         ledger.record_failure(session, claim, SourceUnavailable("timeout", "slow"))
     with session_scope(engine) as session:
-        assert ledger.sweep(session, queue_is_idle=True).due == []
-        session.connection().execute(text("UPDATE photo SET retry_at = now(), nudged_at = NULL"))
+        assert ledger.sweep(session).due == 0
+        assert ledger.claim_next(session, 9) == []
+        session.connection().execute(text("UPDATE photo SET retry_at = now()"))
     with session_scope(engine) as session:
-        assert ledger.sweep(session, queue_is_idle=False).due == made.photo_ids
-    with session_scope(engine) as session:
-        assert ledger.sweep(session, queue_is_idle=False).due == []
+        assert ledger.sweep(session).due == 1
+        assert len(ledger.claim_next(session, 9)) == 1
+
+
+class TestTurns:
+    def taken(self, engine, limit=2):
+        with session_scope(engine) as session:
+            claims = ledger.claim_next(session, limit)
+        return {claim.event_id for claim in claims}, [claim.photo_id for claim in claims]
+
+    def test_events_take_turns_whatever_their_size(self, engine):
+        big, small = make_photos(engine, 20), make_photos(engine, 3, event="Small")
+        turns = [self.taken(engine)[0].pop() for _ in range(5)]
+        assert turns == [big.event_id, small.event_id] * 2 + [big.event_id]
+
+    def test_an_event_that_holds_workers_leaves_the_others_to_the_rest(self, engine):
+        """Its origin stalls, say, while the other's photos are done as soon as they are taken."""
+        stalled, quick = make_photos(engine, 20), make_photos(engine, 6, event="Quick")
+        assert self.taken(engine)[0] == {stalled.event_id}
+        for _ in range(3):
+            events, ids = self.taken(engine)
+            assert events == {quick.event_id}
+            index_photos(engine, replace(quick, photo_ids=ids))
+        assert self.taken(engine)[0] == {stalled.event_id}
+
+    def test_a_chunk_is_the_oldest_photos_of_one_run(self, engine):
+        made = make_photos(engine, 5)
+        assert self.taken(engine, 3)[1] == made.photo_ids[:3]
+        assert self.taken(engine, 3)[1] == made.photo_ids[3:]
+        assert self.taken(engine, 3)[1] == []
+
+    def test_a_paused_run_has_no_turn(self, engine):
+        made, other = make_photos(engine, 4), make_photos(engine, 1, event="Other")
+        with session_scope(engine) as session:
+            control.pause(session, made.run_id)
+        assert self.taken(engine)[0] == {other.event_id}
+        assert self.taken(engine)[1] == []
+        with session_scope(engine) as session:
+            control.resume(session, made.run_id)
+        assert self.taken(engine)[1] == made.photo_ids[:2]
+
+    def test_suspects_are_taken_alone_and_one_at_a_time(self, engine):
+        """So that only the guilty one is charged with the next death."""
+        made = make_photos(engine, 5)
+        with session_scope(engine) as session:
+            ledger.claim(session, made.photo_ids[:3])
+        expire_leases(engine)
+        with session_scope(engine) as session:
+            assert ledger.sweep(session).suspects == 3
+        assert self.taken(engine, 9)[1] == made.photo_ids[:1]
+        assert self.taken(engine, 9)[1] == made.photo_ids[3:]  # innocent ones meanwhile
+        assert self.taken(engine, 9)[1] == []  # the other suspects wait
+        index_photos(engine, replace(made, photo_ids=made.photo_ids[:1]))
+        assert self.taken(engine, 9)[1] == made.photo_ids[1:2]
 
 
 def test_released_photos_lose_no_attempt(engine):
@@ -170,7 +207,7 @@ def test_renewing_prolongs_only_what_is_held(engine):
     with session_scope(engine) as session:
         ledger.renew(session, [replace(claim, lease=claim.lease - 1)])
     with session_scope(engine) as session:
-        assert ledger.sweep(session, queue_is_idle=True).suspects == made.photo_ids
+        assert ledger.sweep(session).suspects == 1
 
 
 class TestRescan:
@@ -190,6 +227,8 @@ class TestRescan:
         locator = Locator("http://o/0.jpg", "http://o/0.jpg", version="10-1")
         assert record(engine, made, [locator]).to_do == made.photo_ids
         index_photos(engine, made)
+        with session_scope(engine) as session:  # as storing the photo does
+            session.connection().execute(text("UPDATE photo SET version = '10-1'"))
         assert record(engine, made, [locator]).to_do == []
 
     def test_missing_faces_are_work_once_the_event_allows_them(self, engine):

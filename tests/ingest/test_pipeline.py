@@ -11,7 +11,6 @@ import io
 import tempfile
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from sqlalchemy import text
 from app.core.errors import ServiceDown
 from app.core.faces import DetectedFace
 from app.core.jobs import Job
+from app.core.sources import SourceSpec
 from app.core.vectors import normalised
 from app.ingest import figures, runs
 from app.ingest.consent import set_faces
@@ -30,14 +30,18 @@ from app.ingest.discovery import Discovery
 from app.ingest.pipeline import Pipeline
 from app.sources.addresses import AddressPolicy
 from app.sources.http import Fetcher, FetchLimits
-from app.sources.open import source_for
+from app.sources.kinds import SourceTools
+from app.sources.open import SourceOpener
 from app.storage.blobs import BlobStore
 from app.storage.engine import session_scope
 from app.storage.events import create_event, find_event
 from app.storage.progress import ProgressPublisher
+from app.storage.sealing import Sealer
 from app.storage.vectors import event_vectors, model_number
 from tests.factories import FACE_MODEL, IMAGE_MODEL, RecordedJobs
 from tests.origin import LOOPBACK, Answer, Origin
+
+SEALER = Sealer("a secret for tests, long enough for anybody")
 
 
 class ArithmeticImages:
@@ -81,16 +85,37 @@ class Bench:
             self.image_model = model_number(session, IMAGE_MODEL)
             self.face_model = model_number(session, FACE_MODEL)
 
-    def start(self, url: str, *, faces: bool = False) -> int:
+    def start_spec(self, spec: SourceSpec) -> int:
+        with session_scope(self.engine) as session:
+            event = find_event(session, "party") or create_event(session, "Party")
+            return runs.start_ingest(
+                session,
+                event,
+                spec.kind,
+                spec.uri,
+                options=dict(spec.options),
+                sealed=SEALER.seal(dict(spec.credentials)),
+            ).id
+
+    def ingest_spec(self, spec: SourceSpec):
+        run_id = self.start_spec(spec)
+        self.jobs.sent = [(Job.DISCOVER, run_id)]
+        return self.finish(run_id)
+
+    def start(self, url: str, *, faces: bool = False, kind: str = "list") -> int:
         with session_scope(self.engine) as session:
             event = find_event(session, "party") or create_event(session, "Party")
             if faces:
                 set_faces(session, event, on=True, purpose="test", by="test")
-            return runs.start_ingest(session, event, "list", url).id
+            return runs.start_ingest(session, event, kind, url).id
 
-    def ingest(self, url: str, *, faces: bool = False, times: int = 1):
-        run_id = self.start(url, faces=faces)
+    def ingest(self, url: str, *, faces: bool = False, times: int = 1, kind: str = "list"):
+        run_id = self.start(url, faces=faces, kind=kind)
         self.jobs.sent = [(Job.DISCOVER, run_id)] * times
+        return self.finish(run_id, times)
+
+    def finish(self, run_id: int, times: int = 1):
+        """Carry out what was sent, and all that follows from it."""
         asyncio.run(self.drain(times))
         with session_scope(self.engine) as session:
             return figures.run_summary(session, run_id)
@@ -98,13 +123,17 @@ class Bench:
     async def drain(self, times: int) -> None:
         limits = FetchLimits(max_bytes=5_000_000, attempts=1)
         progress = ProgressPublisher(self.redis_url)
-        async with Fetcher(AddressPolicy(LOOPBACK), limits) as fetcher, DecodePool(2) as decoder:
-            open_source = partial(_open, fetcher)
+        async with (
+            Fetcher(AddressPolicy(LOOPBACK), limits) as fetcher,
+            SourceTools(fetcher) as tools,
+            DecodePool(2) as decoder,
+        ):
+            opener = SourceOpener(tools)
             common = {
                 "engine": self.engine,
                 "jobs": self.jobs,
                 "progress": progress,
-                "open_source": open_source,
+                "open_source": lambda row: opener(SEALER.spec(row)),
                 "chunk_size": 4,
             }
             discovery = Discovery(model=self.image_model, **common)
@@ -122,12 +151,12 @@ class Bench:
             while self.jobs.sent:
                 batch, self.jobs.sent = self.jobs.sent, []
                 work = []
-                for job, argument in batch:
+                for job, *arguments in batch:
                     if job is Job.DISCOVER:
-                        work += [discovery.run(argument)]
+                        work += [discovery.run(*arguments)]
                     elif job is Job.INGEST_CHUNK:
                         self._make_due()
-                        work += [pipeline.run(argument) for _ in range(times)]
+                        work += [pipeline.run() for _ in range(times)]
                 await asyncio.gather(*work)
 
     def _make_due(self) -> None:
@@ -139,10 +168,6 @@ class Bench:
     def rows(self, sql: str):
         with self.engine.connect() as connection:
             return connection.execute(text(sql)).all()
-
-
-def _open(fetcher, kind, uri):
-    return source_for(kind, uri, fetcher=fetcher)
 
 
 def answers(photos: dict[str, bytes | Answer]) -> dict[str, Answer]:

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from app.core.errors import BadInput, NotAnImage, UnknownRun
 from app.core.jobs import Job, Queue
 from app.core.photos import BadEntry
-from app.ingest import figures, ledger, runs
+from app.ingest import control, figures, ledger, recording, runs
 from app.ingest.consent import set_faces
 from app.storage.engine import session_scope
 from app.storage.events import get_event
@@ -49,13 +49,15 @@ def test_failures_are_grouped_by_reason_with_their_cure(engine):
         claims = ledger.claim(session, made.photo_ids)
         for claim in claims[:2]:
             ledger.record_failure(session, claim, NotAnImage("It is a PDF."))
-        ledger.record_bad_entries(
-            session,
+        scan = recording.Scan(
             event_id=made.event_id,
             source_id=made.source_id,
             run_id=made.run_id,
-            entries=[BadEntry("line:9", "htp:/x", "bad-address", "Line 9 is no address.")],
+            model=made.model,
+            faces_on=False,
         )
+        entry = BadEntry("bad-entry:9", "htp:/x", "bad-address", "Line 9 is no address.")
+        recording.record_bad_entries(session, scan, [entry])
         summary = figures.run_summary(session, made.run_id)
     assert [(g.reason, g.count) for g in summary.failures] == [
         ("not-an-image", 2),
@@ -74,13 +76,13 @@ def test_retrying_reopens_the_run_for_that_reason_only(engine):
         ledger.record_failure(session, two, NotAnImage("y"))
     settle(engine, made.run_id)
     with session_scope(engine) as session:
-        assert runs.retry_failures(session, made.run_id, "truncated") == 1
+        assert control.retry(session, made.run_id, reason="truncated") == 1
         assert figures.run_summary(session, made.run_id).state == "working"
-        assert runs.open_photos(session, made.run_id) == [one.photo_id]
+        assert [c.photo_id for c in ledger.claim_next(session, 9)] == [one.photo_id]
     with session_scope(engine) as session:
-        assert runs.retry_failures(session, made.run_id) == 1
+        assert control.retry(session, made.run_id) == 1
     with pytest.raises(UnknownRun), session_scope(engine) as session:
-        runs.retry_failures(session, 999_999)
+        control.retry(session, 999_999)
 
 
 def test_a_lost_lease_cannot_finish(engine):

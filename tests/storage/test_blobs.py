@@ -3,12 +3,13 @@
 import os
 import subprocess
 import threading
+from urllib.request import Request, urlopen
 
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from app.core.errors import DiskFull
-from app.storage.blobs import BlobStore, cloud_key, thumb_key
+from app.core.errors import BadInput, DiskFull, ServiceDown
+from app.storage.blobs import BlobStore, cloud_key, open_blobs, thumb_key
 
 
 @pytest.fixture(params=["folder", "memory", "url"])
@@ -80,6 +81,65 @@ def test_nothing_but_the_blob_is_left_in_the_folder(tmp_path):
     for number in range(20):
         blobs.put(thumb_key("ab"), bytes([number]) * 1000)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["ab.webp"]
+
+
+def test_a_home_without_an_address_keeps_them_in_its_folder(tmp_path):
+    open_blobs(tmp_path / "home", None).put("k", b"1")
+    assert (tmp_path / "home" / "blobs" / "k").read_bytes() == b"1"
+    shared = tmp_path / "with spaces, ä"
+    open_blobs(tmp_path / "home", shared.as_uri()).put("k", b"2")
+    assert (shared / "k").read_bytes() == b"2"
+
+
+@pytest.mark.parametrize(
+    "url", ["file://relative/x", "file:", "s3://", "gs:///x", "az://container", "ftp://h/x"]
+)
+def test_an_address_that_cannot_be_used_is_named(url, monkeypatch):
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(BadInput) as raised:
+        BlobStore.at_url(url)
+    assert url in raised.value.message
+    assert "CLAIR_BLOBS_URL" in raised.value.cure
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """An S3-compatible server with one bucket, and the usual variables that lead to it."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    urlopen(Request(f"http://{host}:{port}/blobs", method="PUT"), timeout=30).close()
+    yield "s3://blobs/clairvision"
+    server.stop()
+
+
+def test_a_bucket_is_a_place_like_any_other(bucket):
+    blobs = BlobStore.at_url(bucket)
+    blobs.put(thumb_key("ab12"), b"x" * 70_000)
+    assert blobs.get(thumb_key("ab12")) == b"x" * 70_000
+    with pytest.raises(KeyError):
+        blobs.get(thumb_key("zz"))
+    blobs.delete(thumb_key("ab12"))
+    blobs.delete(thumb_key("ab12"))
+    with pytest.raises(KeyError):
+        blobs.get(thumb_key("ab12"))
+
+
+def test_a_bucket_that_is_not_there_is_a_service_down_with_its_cure(bucket):
+    absent = BlobStore.at_url("s3://absent/x")
+    with pytest.raises(ServiceDown) as raised:
+        absent.put("k", b"1")
+    assert "CLAIR_BLOBS_URL" in raised.value.cure
 
 
 @pytest.fixture

@@ -51,15 +51,16 @@ def workers(redis_url):
 
 
 def test_every_queue_is_counted_from_the_start(jobs):
-    assert jobs.lengths() == {"ingest": (0, 0), "graph": (0, 0), "query": (0, 0)}
-    assert [jobs.in_flight(queue) for queue in Queue] == [0, 0, 0]
+    assert jobs.lengths() == {queue.value: (0, 0) for queue in Queue}
+    assert [jobs.in_flight(queue) for queue in Queue] == [0] * len(Queue)
 
 
 def test_messages_wait_until_a_worker_comes(jobs, workers, eventually):
     jobs.send(Job.INGEST_CHUNK, [1, 2])
     jobs.send(Job.BUILD_GRAPH, 7)
     jobs.send(Job.INGEST_CHUNK, [3], delay=0.2)
-    assert jobs.lengths() == {"ingest": (1, 1), "graph": (1, 0), "query": (0, 0)}
+    counted = {"ingest": (1, 1), "graph": (1, 0), "query": (0, 0), "discover": (0, 0)}
+    assert jobs.lengths() == counted
     done = []
     workers.on(Job.INGEST_CHUNK, done.append)
     workers.on(Job.BUILD_GRAPH, done.append)

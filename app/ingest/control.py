@@ -1,0 +1,134 @@
+"""What people decide about a run: pause, resume, cancel, retry, ignore."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from app.core.errors import Conflict, UnknownPhoto, UnknownRun
+from app.ingest.figures import kept_counts, photo_counts
+from app.ingest.runs import follow_up, reopen, settle
+from app.storage.tables import OPEN_RUNS, Run, RunKind, RunState
+
+
+def _locked(session: Session, run_id: int) -> Run:
+    run = session.get(Run, run_id, with_for_update=True, populate_existing=True)
+    if run is None or run.kind != RunKind.INGEST:
+        raise UnknownRun(run_id)
+    return run
+
+
+def pause(session: Session, run_id: int) -> None:
+    """No further photo of the run is begun, and its source is not read on; what is in hand is
+    finished. Raises UnknownRun, Conflict where it has ended."""
+    run = _locked(session, run_id)
+    if run.state not in OPEN_RUNS:
+        raise Conflict(f"Run {run_id} has ended: it is {run.state}.")
+    # A raised lease ends a discovery that is under way at its next write.
+    run.state, run.lease, run.lease_until = RunState.PAUSED, run.lease + 1, None
+    session.add(run)
+
+
+def resume(session: Session, run_id: int) -> Run | None:
+    """Go on with a paused run. Returns the graph run to send where nothing was left to do.
+
+    Commit, then send Job.DISCOVER and tickets for its waiting photos. Raises UnknownRun, Conflict.
+    """
+    run = _locked(session, run_id)
+    if run.state != RunState.PAUSED:
+        raise Conflict(f"Run {run_id} is not paused: it is {run.state}.")
+    reopen(session, run)
+    return settle(session, run_id)
+
+
+def cancel(session: Session, run_id: int) -> Run | None:
+    """End a run now. Its waiting photos are given up, until its source is ingested again; photos
+    that are indexed stay. Returns the graph run to send, if any. Raises UnknownRun, Conflict."""
+    run = _locked(session, run_id)
+    if run.state not in OPEN_RUNS:
+        raise Conflict(f"Run {run_id} has ended: it is {run.state}.")
+    connection = session.connection()
+    connection.execute(
+        text(
+            "UPDATE photo SET retry_at = NULL, reason = NULL, message = NULL,"
+            " state = CASE WHEN indexed_at IS NULL THEN 'cancelled' ELSE 'indexed' END"
+            " WHERE run_id = :run AND state IN ('pending', 'retry')"
+        ),
+        {"run": run_id},
+    )
+    run.state, run.lease, run.lease_until = RunState.CANCELLED, run.lease + 1, None
+    run.finished_at = connection.execute(text("SELECT now()")).scalar_one()
+    counts = photo_counts(session, run_id)
+    run.summary = kept_counts(counts)
+    session.add(run)
+    session.flush()
+    return follow_up(session, run, RunKind.GRAPH) if counts["indexed"] else None
+
+
+def retry(
+    session: Session, run_id: int, *, reason: str | None = None, photo_id: int | None = None
+) -> int:
+    """Try a run's failures again: all, those of one reason, or one photo (also an ignored one).
+
+    Reopens the run. Returns how many; commit, then send that many photos' tickets. Raises
+    UnknownRun, UnknownPhoto.
+    """
+    run = _locked(session, run_id)
+    count = (
+        session.connection()
+        .execute(
+            text(
+                "UPDATE photo SET state = 'pending', attempts = 0, deaths = 0, reason = NULL,"
+                " message = NULL WHERE run_id = :run"
+                # Entries of a list that name nothing which could be tried (sources/listing.py).
+                " AND source_key NOT LIKE 'bad-entry:%'"
+                " AND (state = 'rejected' OR (state = 'ignored' AND id = :photo))"
+                " AND (CAST(:reason AS text) IS NULL OR reason = :reason)"
+                " AND (CAST(:photo AS bigint) IS NULL OR id = :photo)"
+            ),
+            {"run": run_id, "reason": reason, "photo": photo_id},
+        )
+        .rowcount
+    )
+    if photo_id is not None and not count:
+        raise UnknownPhoto(photo_id)
+    if count and run.state != RunState.PAUSED:
+        reopen(session, run)
+    return count
+
+
+def ignore(
+    session: Session, run_id: int, *, reason: str | None = None, photo_id: int | None = None
+) -> int:
+    """Stop showing a run's failures as such: all, those of one reason, or one photo.
+
+    They are not tried again until they change or a person retries them. Returns how many. Raises
+    UnknownRun, UnknownPhoto.
+    """
+    run = _locked(session, run_id)
+    count = (
+        session.connection()
+        .execute(
+            text(
+                "UPDATE photo SET state = CASE WHEN indexed_at IS NULL THEN 'ignored'"
+                " ELSE 'indexed' END"
+                " WHERE run_id = :run AND state = 'rejected'"
+                " AND (CAST(:reason AS text) IS NULL OR reason = :reason)"
+                " AND (CAST(:photo AS bigint) IS NULL OR id = :photo)"
+            ),
+            {"run": run_id, "reason": reason, "photo": photo_id},
+        )
+        .rowcount
+    )
+    if photo_id is not None and not count:
+        raise UnknownPhoto(photo_id)
+    if run.summary is not None:
+        # A run that has ended shows the counts that it kept.
+        kept = run.summary
+        run.summary = {
+            **kept,
+            "failed": max(0, kept.get("failed", 0) - count),
+            "ignored": kept.get("ignored", 0) + count,
+        }
+        session.add(run)
+    return count
