@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.commands import demo, operate, photos, serve
+from app.commands import demo, operate, photos, runs, serve, sources
 
 cli = typer.Typer(
     name="clairvision",
@@ -36,6 +36,9 @@ def _main(
 cli.command()(serve.up)
 cli.command()(serve.down)
 cli.command()(photos.ingest)
+cli.command()(sources.sources)
+cli.add_typer(sources.source, name="source")
+cli.add_typer(runs.run, name="run")
 cli.command()(photos.search)
 cli.command()(operate.status)
 cli.command()(photos.faces)

@@ -9,29 +9,37 @@ are never imported here, which tests/web/test_imports.py checks.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import anyio.to_thread
 import redis
+from sqlalchemy import Engine
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 import app
-from app.core.errors import BadInput
+from app.core.errors import BadInput, DiskFull, ServiceDown
 from app.deliver.preview import Previews
 from app.encoders.registry import profile_models
 from app.ingest.decode import DecodePool, DecodeSpec
+from app.ingest.health import note_health
+from app.ingest.service import IngestService
+from app.operate.joining import join
 from app.settings import Settings
 from app.sources.addresses import AddressPolicy
 from app.sources.http import Fetcher, FetchLimits
-from app.sources.open import source_for
-from app.storage.blobs import BlobStore
+from app.sources.kinds import SourceTools
+from app.sources.open import SourceOpener
+from app.storage.blobs import open_blobs
 from app.storage.cache import RedisCache
-from app.storage.engine import make_engine
+from app.storage.engine import make_engine, session_scope
+from app.storage.progress import ProgressPublisher
 from app.storage.queue import RedisJobQueue
+from app.storage.sealing import Sealer, secret_key
 from app.web.access_log import AccessLog
 from app.web.account_pages import AccountPages
 from app.web.api import Api
@@ -43,13 +51,16 @@ from app.web.event_pages import EventPages
 from app.web.headers import SecurityHeaders
 from app.web.hosts import HostCheck
 from app.web.hub import Hub
+from app.web.ingest_api import IngestApi
 from app.web.media import Media
 from app.web.operations import ObservedQueue, Operations
 from app.web.rate_limit import WrongSecrets
 from app.web.render import Renderer
 from app.web.routes import Handlers, url_table
+from app.web.run_pages import RunPages
 from app.web.searching import Searcher, SearchPages
 from app.web.sockets import Sockets
+from app.web.source_pages import SourcePages
 from app.web.tickets import Tickets
 
 PROJECT = Path(app.__file__).resolve().parent.parent
@@ -69,23 +80,33 @@ def create_app(
     engine = make_engine(database_url, pool_size=_THREADS // 2, application="clairvision web")
     client: redis.Redis = redis.Redis.from_url(redis_url, socket_timeout=2)
     queue: ObservedQueue = jobs or RedisJobQueue(redis_url)
-    blobs = BlobStore.in_folder(settings.home / "blobs")
+    blobs = open_blobs(settings.home, settings.blobs_url)
     image_model, face_model = profile_models(settings.encoders)
     fetcher = Fetcher(
         AddressPolicy(settings.allowed_cidrs, settings.extra_ports),
         FetchLimits(max_bytes=settings.max_photo_bytes, concurrency=_FETCHES, attempts=2),
     )
+    tools = SourceTools(fetcher, instance_credentials=settings.instance_credentials)
+    opener = SourceOpener(tools)
+    sealer = Sealer(secret_key(settings.home, settings.secret_key))
     decoder = DecodePool(size=2)
     spec = DecodeSpec(max_pixels=settings.max_megapixels * 1_000_000)
     cookies = Cookies.for_address(settings.address)
     credentials = Credentials(engine, cookies)
     render = Renderer(PROJECT / "templates", Bundle(static), cookies)
-    commands = Commands(engine, queue)
+    progress = ProgressPublisher(redis_url)
+    ingests = IngestService(
+        engine, queue, sealer, blobs, settings.chunk_size, tell=progress.publish
+    )
+    commands = Commands(engine, ingests)
+    sources = SourcePages(engine, commands, render)
     searcher = Searcher(queue, RedisCache(redis_url), image_model)
     hub = Hub(engine, redis_url)
     handlers = Handlers(
         accounts=AccountPages(engine, render, cookies, WrongSecrets(redis_url)),
         events=EventPages(engine, commands, render, image_model),
+        sources=sources,
+        runs=RunPages(engine, ingests, render, sources.live),
         search=SearchPages(engine, render, searcher),
         operations=Operations(
             engine,
@@ -100,12 +121,15 @@ def create_app(
             engine,
             blobs,
             Previews(
-                lambda kind, uri: source_for(kind, uri, fetcher=fetcher),
+                opener,
                 partial(decoder.render, spec=spec),
+                tell=partial(_note_health, engine),
                 max_bytes=settings.max_photo_bytes,
             ),
+            sealer,
         ),
         api=Api(engine, commands, searcher, image_model),
+        ingests=IngestApi(engine, commands),
         sockets=Sockets(engine, hub, Tickets(client), credentials, settings.address),
     )
 
@@ -113,9 +137,10 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         try:
-            async with fetcher, decoder, hub.running():
+            async with fetcher, tools, decoder, hub.running():
                 yield
         finally:
+            progress.close()
             client.close()
             engine.dispose()
 
@@ -141,9 +166,21 @@ def create_app(
     )
 
 
+async def _note_health(engine: Engine, photo_id: int, reason: str | None, message: str) -> None:
+    def note() -> None:
+        with session_scope(engine) as session:
+            note_health(session, photo_id, reason, message)
+
+    with suppress(ServiceDown, DiskFull):  # the preview itself matters more
+        await run_in_threadpool(note)
+
+
 def app_from_environment() -> Starlette:
-    """What uvicorn's `--factory` calls."""
-    return create_app(Settings.from_environment())
+    """What uvicorn's `--factory` calls. Raises BadInput as `join` does."""
+    settings = Settings.from_environment()
+    _service_urls(settings)
+    join(settings)
+    return create_app(settings)
 
 
 def _service_urls(settings: Settings) -> tuple[str, str]:

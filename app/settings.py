@@ -102,6 +102,16 @@ class Settings:
             secret=True,
         ),
     )
+    blobs_url: str | None = field(
+        default=None,
+        metadata=_setting(
+            "Where thumbnails and point clouds are kept. Several machines need one that all of them "
+            "reach; the credentials are in the cloud's usual variables (AWS_…, GOOGLE_…, AZURE_…).",
+            casts.url("file", "s3", "gs", "az"),
+            "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder",
+            shown="the folder blobs in the home folder",
+        ),
+    )
     profile: str = field(
         default="pocket",
         metadata=_setting(
@@ -168,6 +178,15 @@ class Settings:
             casts.networks,
             "networks separated by commas, like 172.16.0.0/12",
             shown="none",
+        ),
+    )
+    instance_credentials: bool = field(
+        default=False,
+        metadata=_setting(
+            "Whether buckets may be opened with this machine's own cloud identity. Whoever may add "
+            "a source can then read all that the machine may read.",
+            casts.yes_or_no,
+            "yes, no",
         ),
     )
     max_photo_bytes: int = field(
@@ -340,11 +359,29 @@ _LIFELINE = "CLAIR_LIFELINE_FD"
 _NOT_SETTINGS = {"CLAIR_TEST_DATA", "CLAIR_FAULTS", _LIFELINE}
 
 
+_CREDENTIAL = "CLAIR_CREDENTIAL_"
+
+
+def credential_variable(name: str) -> str:
+    """The variable from which the command line reads a source's credential of this name."""
+    return f"{_CREDENTIAL}{name.upper()}"
+
+
+def given_credential(name: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """The value of that variable; None where it is not set."""
+    value = (os.environ if environ is None else environ).get(credential_variable(name), "")
+    return value or None
+
+
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """CLAIR_ variables that nothing reads, most likely misspelt; `doctor` shows them."""
     environ = os.environ if environ is None else environ
     known = {variable_of(each.name) for each in fields(Settings)} | _NOT_SETTINGS
-    return sorted(name for name in environ if name.startswith("CLAIR_") and name not in known)
+    return sorted(
+        name
+        for name in environ
+        if name.startswith("CLAIR_") and not name.startswith(_CREDENTIAL) and name not in known
+    )
 
 
 def chosen_home(environ: Mapping[str, str] | None = None) -> Path | None:
@@ -379,4 +416,6 @@ def _cast(name: str, shown: str, raw: str) -> Any:
 def _as_text(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return str(value)

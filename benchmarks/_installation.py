@@ -32,7 +32,9 @@ def pss(process: psutil.Process) -> int:
 class Installation:
     """Starts on entering, stops on leaving. Only Linux tells proportional set sizes."""
 
-    def __init__(self, home: Path, *, workers: int = 1) -> None:
+    def __init__(
+        self, home: Path, *, workers: int = 1, environment: dict[str, str] | None = None
+    ) -> None:
         self.home, self._workers = home, workers
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -44,9 +46,10 @@ class Installation:
             "CLAIR_PER_HOST_CONCURRENCY": "32",
             "DATABASE_URL": "",
             "REDIS_URL": "",
+            **(environment or {}),
         }
         self._known: dict[int, psutil.Process] = {}
-        self._ended_cpu: dict[int, float] = {}
+        self._cpu: dict[int, tuple[str, float]] = {}
         self.peak = 0
         self.peak_parts: dict[str, int] = {}
         self._stopped = threading.Event()
@@ -96,16 +99,30 @@ class Installation:
 
     def cpu_seconds(self) -> float:
         """CPU seconds of all processes so far, ended ones as far as they were seen."""
+        return sum(self.cpu_parts().values())
+
+    def cpu_parts(self) -> dict[str, float]:
+        """The same by what the process is for."""
         self._note_cpu()
-        return sum(self._ended_cpu.values())
+        found: dict[str, float] = {}
+        for role, seconds in list(self._cpu.values()):
+            found[role] = found.get(role, 0.0) + seconds
+        return found
 
     def _note_cpu(self) -> None:
         for process in self.processes():
             try:
                 times = process.cpu_times()
+                role = self._cpu[process.pid][0] if process.pid in self._cpu else _role(process)
             except psutil.Error:
                 continue
-            self._ended_cpu[process.pid] = times.user + times.system
+            self._cpu[process.pid] = (role, times.user + times.system)
+
+    def disk(self) -> dict[str, int]:
+        """Bytes that the home folder takes on disk, by what they are for."""
+        parts = {"database": "pg", "blobs": "blobs", "queue": "redis", "logs": "logs"}
+        found = {name: _on_disk(self.home / folder) for name, folder in parts.items()}
+        return found | {"all but models": _on_disk(self.home) - _on_disk(self.home / "models")}
 
     def _watch(self) -> None:
         while not self._stopped.wait(1.0):
@@ -119,15 +136,26 @@ class Installation:
                 self.peak, self.peak_parts = total, parts
 
     def wait_idle(self, seconds: float = 5.0) -> None:
-        """Until three workers have reported and nothing has used much CPU for a while."""
+        """Until all workers have reported and nothing has used much CPU for a while."""
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             before = self.cpu_seconds()
             time.sleep(seconds)
             quiet = self.cpu_seconds() - before < 0.1 * seconds
-            if quiet and len(self.json("status")["workers"]) >= 3:
+            if quiet and len(self.json("status")["workers"]) >= 2 + self._workers:
                 return
         raise SystemExit("the installation did not come to rest")
+
+
+def _on_disk(folder: Path) -> int:
+    """As `du` counts: blocks that are taken, each file once."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.lstat().st_blocks * 512
+        except OSError:
+            continue  # PostgreSQL removes files at any time
+    return total
 
 
 def _role(process: psutil.Process) -> str:

@@ -4,8 +4,9 @@ Value: CPU seconds a photo of a loop that only embeds pictures and finds faces, 
 already in memory, ÷ CPU seconds a photo of the whole ingest (all processes of the installation:
 fetch with 100 ms delay, decode, derive, embed, faces, PostgreSQL, Redis, web). Both use the same
 encoders on the same photos; loop and ingest alternate, and the value is the median of the pairs.
-`details` holds the wall-clock ratio, the memory peak (PSS over all processes) and a scan of the home
-folder for originals.
+`details` holds the wall-clock ratio, the CPU by process, the memory peak (PSS over all processes),
+the bytes on disk before the first and after each segment, and a scan of the home folder for
+originals. `--photos 10000` shows how both grow.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -39,6 +42,15 @@ async def decoded(count: int, data: Path) -> list[Pixels]:
         return [
             (await pool.decode(photo, spec)).pixels for photo in islice(photos(count, data), count)
         ]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """CPU and wall seconds a photo; `parts`: the CPU seconds by process."""
+
+    cpu: float
+    wall: float
+    parts: dict[str, float]
 
 
 class Loop:
@@ -83,7 +95,8 @@ def main() -> int:
     parser.add_argument("--delay", type=float, default=0.1, help="seconds before each answer")
     options = parser.parse_args()
     size = options.photos // options.segments
-    pairs, walls, rates, peaks = [], [], [], []
+    pairs, walls, rates, peaks, disks = [], [], [], [], []
+    segments: list[Segment] = []
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / "home"
         say("preparing photos …")
@@ -94,14 +107,17 @@ def main() -> int:
             sample = asyncio.run(decoded(min(size, 160), options.data))
             loop = Loop(home / "models", sample)
             installation.wait_idle()
+            disks.append(installation.disk())
             for segment in range(options.segments):
                 before = loop.run(sample)
-                report_ = ingest(installation, origin.url, segment, size, Path(scratch))
+                segment_ = ingest(installation, origin.url, segment, size, Path(scratch))
                 after = loop.run(sample)
+                disks.append(installation.disk())
+                segments.append(segment_)
                 loop_cpu, loop_wall = ((a + b) / 2 for a, b in zip(before, after, strict=True))
-                pairs.append(loop_cpu / report_["cpu_per_photo"])
-                walls.append(loop_wall / report_["wall_per_photo"])
-                rates.append(1 / report_["wall_per_photo"])
+                pairs.append(loop_cpu / segment_.cpu)
+                walls.append(loop_wall / segment_.wall)
+                rates.append(1 / segment_.wall)
                 peaks.append(installation.peak)
                 say(
                     f"segment {segment + 1}: {pairs[-1]:.3f} (wall {walls[-1]:.3f}),"
@@ -125,6 +141,16 @@ def main() -> int:
                 "pairs": [round(pair, 4) for pair in pairs],
                 "wall_ratio": {"value": round(statistics.median(walls), 4)},
                 "photos_per_second": round(statistics.median(rates), 2),
+                "cpu_ms_per_photo": _mean_parts(segments),
+                "disk_mb": {
+                    name: [round(disk[name] / 1e6, 1) for disk in disks] for name in disks[0]
+                },
+                "disk_kb_per_photo": round(
+                    (disks[-1]["all but models"] - disks[0]["all but models"])
+                    / 1e3
+                    / (size * options.segments),
+                    1,
+                ),
                 "originals_on_disk": {"value": len(kept), "bar": 0, "files": kept[:10]},
                 "peak_pss_mb": {
                     "value": round(peak / 1e6),
@@ -139,21 +165,29 @@ def main() -> int:
     )
 
 
-def ingest(
-    installation: Installation, url: str, segment: int, size: int, scratch: Path
-) -> dict[str, float]:
+def _mean_parts(segments: Sequence[Segment]) -> dict[str, float]:
+    """CPU milliseconds a photo by process, those that took any."""
+    roles = sorted({role for segment in segments for role in segment.parts})
+    means = {
+        role: round(1e3 * statistics.mean(each.parts.get(role, 0.0) for each in segments), 2)
+        for role in roles
+    }
+    return {role: mean for role, mean in means.items() if mean}
+
+
+def ingest(installation: Installation, url: str, segment: int, size: int, scratch: Path) -> Segment:
     """Ingest one segment as an event of its own, faces allowed; CPU and wall seconds a photo."""
     event = f"Segment {segment}"
     listed = scratch / f"segment-{segment}.txt"
     first = segment * size
     listed.write_text("\n".join(f"{url}{n:05}.jpg" for n in range(first, first + size)))
     _allow_faces(installation, event, url, scratch)
-    cpu, wall = installation.cpu_seconds(), time.perf_counter()
+    before = installation.cpu_parts()
     found = installation.json("ingest", event, str(listed), "--wait")
-    wall = time.perf_counter() - wall
-    cpu = installation.cpu_seconds() - cpu
+    after = installation.cpu_parts()
     assert found["indexed"] + found["unchanged"] == size, found
-    return {"cpu_per_photo": cpu / size, "wall_per_photo": found["seconds"] / size}
+    parts = {role: (after[role] - before.get(role, 0.0)) / size for role in after}
+    return Segment(sum(parts.values()), found["seconds"] / size, parts)
 
 
 def _allow_faces(installation: Installation, event: str, url: str, scratch: Path) -> None:

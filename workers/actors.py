@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware.shutdown import Shutdown
 from sqlalchemy import Engine
 
-from app.core.errors import UnknownModel
+from app.core.errors import DiskFull, ServiceDown, UnknownModel
 from app.core.jobs import JOB_QUEUE, Job
 from app.core.ports import TextEncoder
 from app.ingest.runs import give_back_run
@@ -26,27 +27,30 @@ from workers.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
+REST_SECONDS = 10.0
+"""How long a thread of an ingest worker rests after a full disk or a service that is away."""
 _POLL_SECONDS = 0.05
 
 
 def register_ingest(broker: RedisBroker, workshop: Workshop) -> None:
-    """Actors of the ingest queue."""
+    """Actors of the queues discover and ingest."""
 
-    @_actor(broker, Job.DISCOVER)
+    @_actor(broker, Job.DISCOVER, priority=0)
     async def discover(run_id: int) -> None:
-        await (await workshop.discovery()).run(run_id)
+        # A slow source must not keep a thread that could index another's photos.
+        workshop.begin_discovery(run_id)
 
-    @_actor(broker, Job.INGEST_CHUNK)
-    async def ingest_chunk(photo_ids: list[int]) -> None:
-        await (await workshop.pipeline()).run(photo_ids)
-
-    @_actor(broker, Job.INGEST_SUSPECTS)
-    async def ingest_suspects(photo_ids: list[int]) -> None:
-        await (await workshop.pipeline()).run_suspects(photo_ids)
-
-    @_actor(broker, Job.RESUME)
-    async def resume(run_id: int) -> None:
-        await (await workshop.pipeline()).resume(run_id)
+    @_actor(broker, Job.INGEST_CHUNK, priority=10)
+    async def ingest_chunk() -> None:
+        try:
+            if await (await workshop.pipeline()).run() == 1:
+                # It may have been a suspect, which is worked on alone: others wait behind it, and
+                # their tickets are used up.
+                workshop.nudge_chunk()
+        except (DiskFull, ServiceDown) as error:
+            # The next ticket would only fetch photos that can't be kept either.
+            log.warning("indexing rests for %.0f s: %s", REST_SECONDS, error)
+            await asyncio.sleep(REST_SECONDS)
 
 
 def register_query(broker: RedisBroker, encoder: Callable[[], TextEncoder]) -> None:

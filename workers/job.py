@@ -22,7 +22,7 @@ from app.ingest.pipeline import PATIENCE_SECONDS
 from app.ingest.runs import fail_run, give_back_run
 from app.settings import Settings
 from app.space.build import build_layout
-from app.storage.blobs import BlobStore
+from app.storage.blobs import open_blobs
 from app.storage.engine import make_engine, session_scope
 from app.storage.progress import Change, ProgressPublisher
 from app.storage.queue import RedisJobQueue
@@ -42,7 +42,7 @@ def run_job(settings: Settings, engine: Engine, job: Job, run_id: int) -> None:
         if following is not None:
             jobs.send(Job.BUILD_LAYOUT, following)
     elif job is Job.BUILD_LAYOUT:
-        blobs = BlobStore.in_folder(settings.home / "blobs")
+        blobs = open_blobs(settings.home, settings.blobs_url)
         event_id = build_layout(engine, blobs, run_id, image_model)
         if event_id is not None:
             progress.publish(event_id, Change.LAYOUT)

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from types import FrameType
 
 import dramatiq
@@ -21,8 +22,10 @@ from app.core.jobs import Queue
 from app.core.ports import TextEncoder
 from app.embedded.lifeline import exit_with_parent
 from app.encoders import registry
+from app.operate.fleet import WorkerState
+from app.operate.joining import join
 from app.settings import Settings
-from app.storage.blobs import BlobStore
+from app.storage.blobs import open_blobs
 from app.storage.engine import make_engine
 from app.storage.progress import ProgressPublisher
 from app.storage.queue import RedisJobQueue, make_broker
@@ -33,13 +36,13 @@ from workers.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
-IDLE_MS = {Queue.QUERY: 20, Queue.INGEST: 250, Queue.GRAPH: 500}
+IDLE_MS = {Queue.QUERY: 20, Queue.DISCOVER: 250, Queue.INGEST: 250, Queue.GRAPH: 500}
 """How long an idle consumer's back-off may grow. 20 ms means 11 ms to pick a message up
 (SECURITY.md 4), for searches; it also means polling Redis all day, so no more than that queue."""
 
-THREADS = {Queue.INGEST: 3, Queue.QUERY: 4, Queue.GRAPH: 1}
+THREADS = {Queue.DISCOVER: 0, Queue.INGEST: 3, Queue.QUERY: 4, Queue.GRAPH: 1}
 """Messages at once. Ingest: one chunk fetches while one embeds and one stores. Graph: its jobs use
-every core by themselves."""
+every core by themselves. Discover: a source is read beside the threads."""
 
 
 STOP_MS = 15_000
@@ -55,13 +58,19 @@ def parse_queues(names: str) -> list[Queue]:
         raise BadInput(
             f"There is no queue “{', '.join(unknown)}”.", cure=f"Queues: {', '.join(known)}."
         )
-    return [known[name] for name in dict.fromkeys(wanted)]
+    found = [known[name] for name in dict.fromkeys(wanted)]
+    if Queue.INGEST in found or Queue.DISCOVER in found:
+        # One worker serves both; only the order in which messages are taken differs.
+        found = [q for q in found if q not in (Queue.DISCOVER, Queue.INGEST)]
+        found += [Queue.DISCOVER, Queue.INGEST]
+    return found
 
 
 def run_worker(settings: Settings, queues: Sequence[Queue]) -> None:
     """Work on these queues until SIGINT or SIGTERM, then give back what is in hand and return.
 
-    Raises BadInput without the services' addresses, and whatever loading the encoders raises.
+    Raises BadInput without the services' addresses or where this machine's schema, secret key or
+    blob store is not the installation's, and whatever loading the encoders raises.
     """
     exit_with_parent()
     if not settings.database_url or not settings.redis_url:
@@ -69,38 +78,43 @@ def run_worker(settings: Settings, queues: Sequence[Queue]) -> None:
             "A worker needs the addresses of PostgreSQL and Redis.",
             cure="Set DATABASE_URL and REDIS_URL, or use `clairvision up`, which starts both.",
         )
+    join(settings)
     engine = make_engine(settings.database_url, application=f"clairvision {'+'.join(queues)}")
     broker = make_broker(settings.redis_url)
     dramatiq.set_broker(broker)
     jobs = RedisJobQueue(settings.redis_url, broker)
-    workshop = _register(settings, queues, broker, engine, jobs)
+    work = _register(settings, queues, broker, engine, jobs)
     worker = Worker(
         broker,
         queues={queue.value for queue in queues},
         worker_timeout=min(IDLE_MS[queue] for queue in queues),
         worker_threads=sum(THREADS[queue] for queue in queues),
     )
-    helpers: list[Pulse | Sweeper] = [Pulse(engine, [queue.value for queue in queues])]
+    sweeper = None
     if {Queue.INGEST, Queue.GRAPH} & set(queues):
-        helpers.append(Sweeper(engine, jobs, settings.chunk_size))
+        sweeper = Sweeper(engine, jobs, settings.chunk_size)
+    pulse = Pulse(engine, [queue.value for queue in queues], done=work.done)
     stopped = _stopped_by_signal()
     worker.start()
-    for helper in helpers:
-        helper.start()
+    pulse.start()
+    if sweeper is not None:
+        sweeper.start()
     log.info("working on %s", ", ".join(queues))
-    loading = _Loading(workshop) if workshop is not None else None
+    loading = _Loading(work)
     try:
         while not stopped.wait(0.5):
-            if loading is not None:
-                loading.check()
+            if loading.over():
+                pulse.say(WorkerState.WORKING)
     finally:
         # Also where loading failed: the threads that are left would keep a dead worker alive.
-        log.info("stopping: giving back what is in hand")
-        for helper in helpers:
-            helper.stop()
+        log.info("draining: giving back what is in hand")
+        pulse.say(WorkerState.DRAINING)
+        if sweeper is not None:
+            sweeper.stop()
         worker.stop(timeout=STOP_MS)
+        pulse.stop()
         engine.dispose()
-        if loading is not None and loading.is_alive():
+        if loading.is_alive():
             # Nothing is in hand any more, and Python would wait for the thread that reads weights.
             os._exit(0)
 
@@ -118,32 +132,42 @@ class _CloseWorkshop(Middleware):
         _in_loop(self._workshop.close())
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What the actors of this process lean on; None where its queues need none."""
+
+    workshop: Workshop | None
+    encoder: _ResidentEncoder | None
+
+    def done(self) -> int:
+        """Photos that this process has finished."""
+        return self.workshop.done if self.workshop is not None else 0
+
+
 def _register(
     settings: Settings,
     queues: Sequence[Queue],
     broker: RedisBroker,
     engine: Engine,
     jobs: RedisJobQueue,
-) -> Workshop | None:
-    workshop = None
+) -> _Work:
+    workshop = encoder = None
     if Queue.INGEST in queues:
         workshop = Workshop(
             settings,
             engine=engine,
             jobs=jobs,
             progress=ProgressPublisher(settings.redis_url or ""),
-            blobs=BlobStore.in_folder(settings.home / "blobs"),
+            blobs=open_blobs(settings.home, settings.blobs_url),
         )
         actors.register_ingest(broker, workshop)
         broker.add_middleware(_CloseWorkshop(workshop))
     if Queue.QUERY in queues:
         encoder = _ResidentEncoder(settings)
         actors.register_query(broker, encoder)
-        # Warm at start, so that the first search isn't slow.
-        threading.Thread(target=encoder, name="warm-up", daemon=True).start()
     if Queue.GRAPH in queues:
         actors.register_graph(broker, {**os.environ, **settings.to_environment()}, engine)
-    return workshop
+    return _Work(workshop, encoder)
 
 
 class _ResidentEncoder:
@@ -166,24 +190,29 @@ class _ResidentEncoder:
 
 
 class _Loading(threading.Thread):
-    """Opens the pipeline ahead of the first photo, while the worker can already be stopped."""
+    """Loads the models ahead of the first photo and the first search, while the worker can already
+    be stopped."""
 
-    def __init__(self, workshop: Workshop) -> None:
+    def __init__(self, work: _Work) -> None:
         super().__init__(name="loading", daemon=True)
-        self._workshop = workshop
+        self._work = work
         self._error: Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            _in_loop(self._workshop.pipeline())
-        except Exception as error:  # noqa: BLE001 - raised again by check
+            if self._work.encoder is not None:
+                self._work.encoder()
+            if self._work.workshop is not None:
+                _in_loop(self._work.workshop.pipeline())
+        except Exception as error:  # noqa: BLE001 - raised again by over
             self._error = error
 
-    def check(self) -> None:
-        """Raises what went wrong, if anything did."""
+    def over(self) -> bool:
+        """Whether everything is loaded. Raises what went wrong, if anything did."""
         if self._error is not None:
             raise self._error
+        return not self.is_alive()
 
 
 def _in_loop(coroutine: Awaitable[object]) -> None:

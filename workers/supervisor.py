@@ -139,7 +139,8 @@ class Supervisor:
     """Keeps `children` running until a signal, or until a vital one is given up.
 
     `health_url` answers 200 once the installation is ready; `on_ready` is then called, once.
-    With `echo` the children's lines are also written to standard error.
+    With `echo` the children's lines are also written to standard error. Only with an `address` is
+    it the supervisor of the home, which `status` and `down` find: workers may run beside it.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class Supervisor:
         home: Home,
         children: Sequence[ChildSpec],
         *,
-        address: str,
+        address: str | None = None,
         health_url: str | None = None,
         on_ready: Callable[[], None] | None = None,
         echo: bool = True,
@@ -155,7 +156,8 @@ class Supervisor:
     ) -> None:
         self._home = home
         self._children = [Child(spec, home) for spec in children]
-        self._state: Running = this_process(address)
+        self._state: Running = this_process(address or "")
+        self._noted = address is not None
         self._health_url = health_url
         self._on_ready = on_ready
         self._echo = echo
@@ -188,7 +190,8 @@ class Supervisor:
             self._stop_all()
             restore()
             self._selector.close()
-            forget_running(self._home)
+            if self._noted:
+                forget_running(self._home)
         if self._failure is not None:
             raise ServiceDown(self._failure, cure=f"The logs are in {self._home.logs}.")
 
@@ -234,7 +237,12 @@ class Supervisor:
             if child.process is not None
         }
         self._state.given_up = [child.spec.name for child in self._children if child.given_up]
-        self._state.write(self._home)
+        if not self._noted:
+            return
+        try:
+            self._state.write(self._home)
+        except OSError as error:  # a full disk must not end what runs
+            logger.warning("the state of %s can't be written: %s", self._home.path, error)
 
     def _check_health(self) -> None:
         if self._state.ready or time.monotonic() < self._next_health:

@@ -10,11 +10,14 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine, text
 
 from app.core.errors import ServiceDown
-from app.core.jobs import Job, Queue
+from app.core.jobs import Queue
 from app.ingest import ledger, runs
 from app.ingest.consent import expire_faces
+from app.ingest.nudges import send_tickets
+from app.ingest.rescan import due_sources
 from app.storage.engine import session_scope
 from app.storage.queue import RedisJobQueue
+from app.storage.tables import Source
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +41,23 @@ def sweep_once(engine: Engine, jobs: RedisJobQueue, chunk_size: int) -> int:
         ).scalar_one()
         if not mine:
             return 0
-        swept = ledger.sweep(
-            session, queue_is_idle=Queue.INGEST in idle, queue_is_empty=Queue.INGEST in empty
-        )
+        swept = ledger.sweep(session)
+        for source_id in due_sources(session):
+            source = session.get(Source, source_id)
+            if source is not None:
+                runs.start_scan(session, source)
         to_send = runs.sweep_runs(session, idle=idle, empty=empty)
     if swept.quarantined or swept.suspects:
         log.warning(
             "%d photos lost their worker, %d were quarantined",
-            len(swept.suspects),
+            swept.suspects + swept.quarantined,
             swept.quarantined,
         )
     for job, run_id in to_send:
         jobs.send(job, run_id)
-    chunks = [swept.due[i : i + chunk_size] for i in range(0, len(swept.due), chunk_size)]
-    for chunk in chunks:
-        jobs.send(Job.INGEST_CHUNK, chunk)
-    if swept.suspects:
-        jobs.send(Job.INGEST_SUSPECTS, swept.suspects)
-    return len(to_send) + len(chunks) + bool(swept.suspects)
+    # A ticket names no photo, so while some are waiting none is missing.
+    tickets = send_tickets(jobs, swept.due, chunk_size) if Queue.INGEST in empty else 0
+    return len(to_send) + tickets
 
 
 class Sweeper(threading.Thread):

@@ -16,10 +16,15 @@ from sqlalchemy import Engine
 
 from app.core.errors import BadInput, ClairError, ServiceDown
 from app.embedded.services import running_services
+from app.ingest.service import IngestService
 from app.settings import Settings
+from app.storage.blobs import open_blobs
 from app.storage.engine import make_engine
+from app.storage.progress import ProgressPublisher
 from app.storage.queue import RedisJobQueue
+from app.storage.sealing import Sealer, secret_key
 
+ACTOR = "command line"
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
@@ -83,3 +88,16 @@ def connect(settings: Settings) -> Connected:
         )
     engine = make_engine(services.database_url, pool_size=2, application="clairvision command")
     return Connected(settings, engine, RedisJobQueue(services.redis_url), services.redis_url)
+
+
+def ingests(connected: Connected) -> IngestService:
+    """What is asked of sources and runs; pages that are open hear of it at once."""
+    settings = connected.settings
+    return IngestService(
+        connected.engine,
+        connected.jobs,
+        Sealer(secret_key(settings.home, settings.secret_key)),
+        open_blobs(settings.home, settings.blobs_url),
+        settings.chunk_size,
+        tell=ProgressPublisher(connected.redis_url).publish,
+    )

@@ -19,8 +19,9 @@ import typer
 from sqlalchemy import text
 
 from app.commands.common import EXIT_FAILED, Connected, Home, command, connect, out, print_json, say
-from app.commands.photos import begin_ingest, checked_source, duration, find_photos, follow
+from app.commands.photos import begin_ingest, checked_source, find_photos, follow
 from app.commands.serve import refuse_second, run_everything
+from app.commands.words import duration
 from app.core.errors import BadInput, ClairError, ServiceDown
 from app.core.runs import RunSummary
 from app.embedded.home import prepare_home
@@ -223,7 +224,7 @@ def _first_photo(connected: Connected, run_ids: list[int]) -> float | None:
             summaries = [run_summary(session, run_id) for run_id in run_ids]
         if any(summary.indexed or summary.unchanged for summary in summaries):
             return time.monotonic()
-        if all(summary.state in ("done", "failed") for summary in summaries):
+        if all(summary.state not in ("pending", "working") for summary in summaries):
             return None
         time.sleep(0.2)
 
@@ -255,7 +256,7 @@ def _counts(connected: Connected) -> dict[str, int]:
             session.connection()
             .execute(
                 text(
-                    "SELECT (SELECT count(*) FROM photo WHERE state = 'indexed'),"
+                    "SELECT (SELECT count(*) FROM photo WHERE indexed_at IS NOT NULL),"
                     " (SELECT count(*) FROM face), (SELECT count(*) FROM edge),"
                     " (SELECT count(*) FROM layout_point)"
                 )

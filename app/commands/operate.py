@@ -22,6 +22,7 @@ from app.commands.common import (
     print_json,
     say,
 )
+from app.commands.watch import watch
 from app.commands.weights import needed_weights, require_weights
 from app.core.errors import BadInput, ServiceDown
 from app.embedded.home import Home as HomeFolder
@@ -29,9 +30,10 @@ from app.embedded.home import prepare_home
 from app.encoders import weights
 from app.ingest.figures import event_runs
 from app.operate.doctor import examine
+from app.operate.fleet import workers
 from app.operate.running import find_running
 from app.settings import Settings
-from app.storage import accounts, audit, migrate
+from app.storage import accounts, audit
 from app.storage.engine import session_scope
 from app.storage.events import all_events
 
@@ -42,9 +44,18 @@ FRONTEND = (
 
 
 @command
-def status(as_json: Json = False, home: Home = None) -> None:
+def status(
+    as_json: Json = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show how far the ingests are, until Ctrl-C.")
+    ] = False,
+    home: Home = None,
+) -> None:
     """Say what runs, what each event holds, and how far its runs are."""
     settings = Settings.from_environment(home=home)
+    if follow:
+        watch(connect(settings).engine, as_json=as_json)
+        return
     found = _status(settings)
     if as_json:
         print_json(found)
@@ -61,6 +72,24 @@ def status(as_json: Json = False, home: Home = None) -> None:
             event["name"], str(event["photos"]), str(event["faces"]), str(event["failed"]), said
         )
     out.print(table if found["events"] else "There is no event yet.")
+    out.print()
+    out.print(_workers(found["workers"]) if found["workers"] else "No worker is running.")
+
+
+def _workers(rows: list[dict[str, Any]]) -> Table:
+    table = Table(
+        "worker", "queues", "state", "photos", "last minute", "seen", box=None, pad_edge=False
+    )
+    for row in rows:
+        table.add_row(
+            f"{row['host']} {row['pid']}",
+            row["queues"],
+            row["state"],
+            str(row["done"]),
+            str(row["recent"]),
+            f"{row['seen_seconds_ago']:.0f} s ago",
+        )
+    return table
 
 
 def _status(settings: Settings) -> dict[str, Any]:
@@ -86,21 +115,12 @@ def _status(settings: Settings) -> dict[str, Any]:
     }
     with session_scope(connected.engine) as session:
         connection = session.connection()
-        body["workers"] = [
-            dict(row._mapping)
-            for row in connection.execute(
-                text(
-                    "SELECT name, host, pid, queues,"
-                    " round(extract(epoch FROM now() - seen_at)::numeric, 1)::float8 AS seen_seconds_ago"
-                    " FROM worker ORDER BY name"
-                )
-            )
-        ]
+        body["workers"] = [worker.to_json() for worker in workers(session)]
         counts = {
             row[0]: row[1:]
             for row in connection.execute(
                 text(
-                    "SELECT event_id, count(*) FILTER (WHERE state = 'indexed'),"
+                    "SELECT event_id, count(*) FILTER (WHERE indexed_at IS NOT NULL),"
                     " count(*) FILTER (WHERE state = 'rejected') FROM photo GROUP BY event_id"
                 )
             )
@@ -134,7 +154,6 @@ def doctor(as_json: Json = False, home: Home = None, profile: Profile = None) ->
     checks = examine(
         settings,
         models=lambda: _models_ready(settings),
-        migrations=_migrations,
         frontend=FRONTEND,
         ask_torch=True,
     )
@@ -156,17 +175,6 @@ def doctor(as_json: Json = False, home: Home = None, profile: Profile = None) ->
 def _models_ready(settings: Settings) -> str:
     require_weights(settings)
     return f"{settings.encoders} has all its weights"
-
-
-def _migrations(database_url: str) -> str:
-    current, head = migrate.current(database_url), migrate.head()
-    if current is None:
-        return "no schema yet; `clairvision up` makes it"
-    if current != head:
-        raise BadInput(
-            f"at revision {current}, {head} is needed", cure="Run `clairvision migrate`."
-        )
-    return f"at revision {current}"
 
 
 models = typer.Typer(help="Weights of the models: list, pull, check.", no_args_is_help=True)

@@ -18,10 +18,12 @@ from app.embedded.home import hold_home, prepare_home
 from app.embedded.lifeline import exit_with_parent
 from app.embedded.ports import check_port
 from app.embedded.services import Services, running_services, start_services
+from app.operate.joining import adopt_blobs, join
 from app.operate.running import down as stop_running
 from app.operate.running import find_running, is_up, start_detached
 from app.settings import Settings
 from app.storage import accounts, audit, migrate
+from app.storage.blobs import open_blobs
 from app.storage.engine import make_engine, session_scope
 from workers.logs import set_up_logging
 from workers.supervisor import ChildSpec, Supervisor
@@ -96,6 +98,10 @@ def run_everything(settings: Settings, *, on_ready: Callable[[], None] | None = 
         start_services(settings, on_failure=failed) as services,
     ):
         migrate.upgrade(services.database_url)
+        if settings.database_url is None and settings.blobs_url is None:
+            # Database and blobs lie in one home folder: they belong together, whatever was deleted.
+            _adopt(settings, services.database_url)
+        join(_reaching(settings, services))
         say.print("Starting the web server and the workers …")
         supervisor = Supervisor(
             folder,
@@ -172,6 +178,7 @@ def web(home: Home = None, host: Host = None, port: Port = None) -> None:
     exit_with_parent()
     check_port(settings.host, settings.port)
     set_up_logging(settings.log_level)
+    join(settings)
     from app.main import create_app  # noqa: PLC0415 - only this process needs the web room
 
     uvicorn.run(
@@ -193,11 +200,15 @@ def worker(
     home: Home = None,
     profile: Profile = None,
     queues: Annotated[
-        str, typer.Option(help="Queues to work on: ingest, query, graph.")
+        str,
+        typer.Option(help="Queues to work on: ingest, query, graph. Discover goes with ingest."),
     ] = "ingest,query,graph",
     processes: Annotated[int, typer.Option(help="Processes to run.", min=1, max=64)] = 1,
 ) -> None:
-    """Run a worker, against DATABASE_URL and REDIS_URL, on this machine or any other."""
+    """Run workers, against DATABASE_URL and REDIS_URL, on this machine or any other.
+
+    SIGTERM or Ctrl-C drains them: nothing new is begun, and what is in hand is given back.
+    """
     from workers.main import parse_queues, run_worker  # noqa: PLC0415 - loads the encoders' rooms
 
     wanted = parse_queues(queues)
@@ -206,22 +217,40 @@ def worker(
     if processes == 1:
         run_worker(settings, wanted)
         return
+    join(settings)  # once, and at once: the children would be started again and again
+    name = "+".join(each.strip() for each in queues.split(",") if each.strip())
     argv = [sys.executable, "-m", "app.cli", "worker", "--queues", queues]
-    env = settings.to_environment()
     specs = [
-        ChildSpec(name=f"{queues.replace(',', '+')}-{n}", argv=argv, env=env)
-        for n in range(1, processes + 1)
+        ChildSpec(name=f"worker-{name}-{number}", argv=argv, env=settings.to_environment())
+        for number in range(1, processes + 1)
     ]
-    Supervisor(prepare_home(settings.home), specs, address="").run()
+    Supervisor(prepare_home(settings.home), specs).run()
 
 
 @command
-def migrate_command(home: Home = None) -> None:
+def migrate_command(
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt-blobs", help="Make this blob store the installation's: it was moved, or lost."
+        ),
+    ] = False,
+    home: Home = None,
+) -> None:
     """Bring the database's schema up to date."""
     settings = Settings.from_environment(home=home)
     services = running_services(settings) or start_services(settings)
     with services:
         out.print(f"The schema is at revision {migrate.upgrade(services.database_url)}.")
+        if adopt:
+            _adopt(settings, services.database_url)
+            out.print("The blob store is this installation's now.")
+
+
+def _adopt(settings: Settings, database_url: str) -> None:
+    engine = make_engine(database_url, pool_size=1)
+    adopt_blobs(engine, open_blobs(settings.home, settings.blobs_url))
+    engine.dispose()
 
 
 @command
@@ -254,5 +283,8 @@ def with_services(settings: Settings) -> Settings:
             "There is no database to work with.",
             cure="Start `clairvision up`, or set DATABASE_URL and REDIS_URL.",
         )
-    environ = {**settings.to_environment(), **services.environment()}
-    return Settings.from_environment(environ)
+    return _reaching(settings, services)
+
+
+def _reaching(settings: Settings, services: Services) -> Settings:
+    return Settings.from_environment({**settings.to_environment(), **services.environment()})

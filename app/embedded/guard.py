@@ -5,9 +5,10 @@ the lifeline: its first line is the JSON list of services, the word `stop` or th
 (a parent killed with -9 closes it too) ends everything in reverse order. Standard output carries
 one JSON object a line: `{"event": "started" | "exited" | "gave_up", "name", "pid" | "code"}`.
 
-A service that dies is started again with a growing pause; after QUICK_DEATHS in a row that each
-lived under STEADY_SECONDS it is given up. On Linux the kernel also ends the services should this
-process itself be killed.
+A service that dies is started again with a growing pause. One that was never steady (alive for
+STEADY_SECONDS) is given up after QUICK_DEATHS in a row; one that was is tried for ever, since what
+ails it may pass, as a full disk does. On Linux the kernel also ends the services should this process
+itself be killed.
 """
 
 import ctypes
@@ -41,6 +42,7 @@ class Guarded:
         self.process: subprocess.Popen[bytes] | None = None
         self.began = 0.0
         self.deaths = 0
+        self.proven = False
         self.next_start: float | None = 0.0  # monotonic seconds; None: running or given up
 
     def start(self) -> None:
@@ -84,10 +86,11 @@ class Guarded:
     def _died(self, code: int) -> None:
         steady = time.monotonic() - self.began >= STEADY_SECONDS
         self.deaths = 1 if steady else self.deaths + 1
-        if self.deaths >= QUICK_DEATHS:
+        self.proven = self.proven or steady
+        if self.deaths >= QUICK_DEATHS and not self.proven:
             self.report(event="gave_up", name=self.name, code=code)
             return
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self.deaths - 1))
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.deaths - 1, 10))
         self.next_start = time.monotonic() + pause
 
     def stop(self) -> None:

@@ -10,23 +10,35 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session
 
-from app.core.errors import ClairError, PortTaken
+from app.core.errors import BadInput, ClairError, PortTaken
 from app.embedded.home import MIN_FREE_BYTES, Home, prepare_home
 from app.embedded.ports import check_port
 from app.embedded.postgres import installed_versions, libpq_url
 from app.embedded.redis import ping_seconds, server_program
 from app.embedded.services import running_services, start_services
+from app.operate.joining import check_blobs, check_key, clock_skew
 from app.operate.running import find_running
 from app.settings import Settings, unknown_variables
+from app.storage import migrate
+from app.storage.blobs import open_blobs
+from app.storage.engine import make_engine, translated
 
 PYTHONS = ((3, 11), (3, 13))
+MOST_SKEW_SECONDS = 10.0
+"""Leases need no clock but PostgreSQL's. Sign-ins, links and requests to a bucket, which is refused
+from 15 minutes on, go by the machine's own."""
 _PROBE_SECONDS = 20
+_PROBE = "probe/doctor"
+_NO_SCHEMA = "none yet; `clairvision up` makes it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +59,14 @@ def examine(
     settings: Settings,
     *,
     models: Finding | None = None,
-    migrations: Callable[[str], str] | None = None,
     frontend: Path | None = None,
     ask_torch: bool = False,
 ) -> list[Check]:
     """All checks, in the order in which a person would mend them.
 
-    `models` checks the weights of the profile; `migrations` gets the database's URL and checks
-    the schema; `frontend` is the built manifest; each is left out where None. `ask_torch` starts a
-    child that imports torch, which takes seconds. Embedded services that don't run are started
-    for the check and stopped after it.
+    `models` checks the weights of the profile; `frontend` is the built manifest; each is left out
+    where None. `ask_torch` starts a child that imports torch, which takes seconds. Embedded
+    services that don't run are started for the check and stopped after it.
     """
     home = Home(settings.home)
     rows = [
@@ -68,7 +78,7 @@ def examine(
     ]
     if settings.database_url is None or settings.redis_url is None:
         rows.append(check("embedded programs", _programs))
-    rows += check_services(settings, migrations)
+    rows += check_services(settings)
     if models is not None:
         rows.append(check(f"models ({settings.profile})", models))
     if frontend is not None:
@@ -141,19 +151,73 @@ def _programs() -> str:
     return f"PostgreSQL {max(versions)} and {server_program().name}"
 
 
-def check_services(settings: Settings, migrations: Callable[[str], str] | None) -> list[Check]:
-    """PostgreSQL, pgvector, the schema and Redis, started for the moment if they don't run."""
+def check_services(settings: Settings) -> list[Check]:
+    """PostgreSQL with its schema, this machine's part in the installation, blobs and Redis.
+
+    The services are started for the moment if they don't run.
+    """
     try:
         services = running_services(settings) or start_services(settings)
     except ClairError as error:
         return [Check("services", False, error.message, error.cure)]
     with services:
-        rows = [check("postgresql", lambda: _postgres(services.database_url))]
-        if rows[0].ok and migrations is not None:
-            url, find = services.database_url, migrations
-            rows.append(check("schema", lambda: find(url)))
+        url = services.database_url
+        rows = [check("postgresql", lambda: _postgres(url))]
+        if rows[0].ok:
+            rows += [check("clock", lambda: _clock(url)), check("schema", lambda: _schema(url))]
+        ready = rows[-1].ok and rows[-1].detail != _NO_SCHEMA and len(rows) > 1
+        if ready:
+            rows.append(check("secret key", lambda: _key(settings, url)))
+        rows.append(check("blobs", lambda: _blobs(settings, url if ready else None)))
         rows.append(check("redis", lambda: _redis(services.redis_url)))
     return rows
+
+
+def _clock(url: str) -> str:
+    skew = clock_skew(url)
+    if abs(skew) > MOST_SKEW_SECONDS:
+        raise BadInput(
+            f"this machine is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} PostgreSQL",
+            cure="Let both machines set their clocks by NTP.",
+        )
+    return f"{abs(skew):.3f} s off PostgreSQL's"
+
+
+def _schema(url: str) -> str:
+    if migrate.current(url) is None:
+        return _NO_SCHEMA
+    return f"at revision {migrate.require(url)}"
+
+
+def _key(settings: Settings, url: str) -> str:
+    with _looking(url) as session:
+        check_key(session, settings)
+    return "the installation's"
+
+
+def _blobs(settings: Settings, url: str | None) -> str:
+    """`url` is the database's where it can say whose blobs these are."""
+    blobs = open_blobs(settings.home, settings.blobs_url)
+    blobs.put(_PROBE, b"written")
+    blobs.get(_PROBE)
+    blobs.delete(_PROBE)
+    if url is not None:
+        with _looking(url) as session:
+            check_blobs(session, blobs, claim=False)
+    return f"{blobs.place} can be written and read"
+
+
+@contextmanager
+def _looking(url: str) -> Iterator[Session]:
+    """A session whose writes are undone."""
+    engine = make_engine(url, pool_size=1, application="clairvision doctor")
+    try:
+        with Session(engine) as session:
+            yield session
+    except DBAPIError as error:
+        raise translated(error) from error
+    finally:
+        engine.dispose()
 
 
 def _postgres(url: str) -> str:

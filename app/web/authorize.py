@@ -32,6 +32,10 @@ class Action(StrEnum):
     SEARCH = "search"
     VIEW_RUNS = "view runs"
     INGEST = "ingest"
+    CONTROL_RUNS = "control runs"
+    CHANGE_SOURCE = "change source"
+    RE_POINT = "re-point source"
+    CLEAR_VANISHED = "clear vanished"
     DECIDE_FACES = "decide faces"
     WATCH = "watch"
     OPERATE = "operate"
@@ -56,6 +60,12 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.SEARCH: _READERS,
     Action.VIEW_RUNS: _READERS,
     Action.INGEST: _WRITERS,
+    Action.CONTROL_RUNS: _WRITERS,
+    Action.CHANGE_SOURCE: _WRITERS,
+    # The stored credentials go to wherever a source points: a token must not choose that place.
+    Action.RE_POINT: _OWNER,
+    # Nothing brings them back.
+    Action.CLEAR_VANISHED: _OWNER,
     Action.DECIDE_FACES: _OWNER,
     Action.WATCH: _OWNER,
     Action.OPERATE: _OWNER,
@@ -110,6 +120,7 @@ class Target:
     event: str | None = None
     photo: int | None = None
     run: int | None = None
+    source: int | None = None
     token: int | None = None
 
 

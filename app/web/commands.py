@@ -1,25 +1,24 @@
-"""What pages and API set going alike: make an event, start an ingest, retry, decide on faces.
+"""What pages and API set going alike: make an event, start an ingest, decide on faces.
 
-Each commits with its audit entry first and nudges a worker afterwards.
+Each commits with its audit entry first and nudges a worker afterwards. What is asked of sources and
+runs that exist goes to the ingest service itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 from sqlalchemy import Engine
 
 from app.core.errors import BadInput
-from app.core.jobs import Job, JobQueue
 from app.core.runs import RunSummary
 from app.ingest.consent import set_faces
-from app.ingest.figures import run_summary
-from app.ingest.nudges import nudge
-from app.ingest.runs import retry_failures, start_ingest
+from app.ingest.service import IngestService
 from app.sources.listing import is_web
-from app.sources.open import AUTO, kind_names, recognise
+from app.sources.open import AUTO, kind_names, kind_of, recognise
 from app.storage import audit, gallery
 from app.storage.engine import session_scope
 from app.storage.events import create_event
@@ -35,10 +34,23 @@ class FaceDecision:
     retention_days: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A source as a person describes it. None leaves what is stored of it already."""
+
+    source: str
+    kind: str = AUTO
+    options: Mapping[str, str] | None = None
+    credentials: Mapping[str, str] | None = field(default=None, repr=False)
+    rescan_seconds: int | None = None
+
+
 class Commands:
-    def __init__(self, engine: Engine, jobs: JobQueue) -> None:
+    """`ingests` carries out what is asked of sources and runs."""
+
+    def __init__(self, engine: Engine, ingests: IngestService) -> None:
         self._engine = engine
-        self._jobs = jobs
+        self.ingests = ingests
 
     def create_event(self, name: str, on: date | None, by: Principal) -> Event:
         """A new event. Raises BadInput."""
@@ -47,26 +59,20 @@ class Commands:
             audit.record(session, by.label, "create event", event.slug)
         return event
 
-    def ingest(self, slug: str, source: str, kind: str, by: Principal) -> RunSummary:
+    def ingest(self, slug: str, wanted: Wanted, by: Principal) -> RunSummary:
         """Start reading a source into an event. Raises UnknownEvent, BadInput."""
-        uri, kind = recognised(source, kind)
+        uri, kind = recognised(wanted.source, wanted.kind)
         with session_scope(self._engine) as session:
-            event = gallery.event_by_slug(session, slug)
-            run = start_ingest(session, event, kind, uri)
-            summary = run_summary(session, run.id)
-            audit.record(session, by.label, "start ingest", f"{slug} run {run.id}")
-        nudge(self._jobs, Job.DISCOVER, run.id)
-        return summary
-
-    def retry(self, run_id: int, reason: str | None, by: Principal) -> RunSummary:
-        """Try a run's failures again, or those of one reason. Raises UnknownRun."""
-        with session_scope(self._engine) as session:
-            count = retry_failures(session, run_id, reason or None)
-            summary = run_summary(session, run_id)
-            audit.record(session, by.label, "retry failures", f"run {run_id}", f"{count} photos")
-        if count:
-            nudge(self._jobs, Job.RESUME, run_id)
-        return summary
+            event_id = gallery.event_by_slug(session, slug).id
+        return self.ingests.start(
+            event_id,
+            kind,
+            uri,
+            by=by.label,
+            options=wanted.options,
+            credentials=wanted.credentials,
+            rescan_seconds=wanted.rescan_seconds,
+        )
 
     def decide_faces(self, slug: str, decision: FaceDecision, by: Principal) -> None:
         """Allow or forbid face recognition in an event. Raises UnknownEvent, BadInput."""
@@ -92,21 +98,29 @@ def recognised(source: str, kind: str) -> tuple[str, str]:
             f"There is no kind of source “{kind}”.", cure=f"Known: {', '.join(kind_names())}."
         )
     source = source.strip()
-    if not is_web(source) and not _is_absolute(source):
+    local = _is_local(source)
+    if not local and "://" not in source:
         raise BadInput(
-            f"“{source[:200]}” is no web address and no full path.",
+            f"“{source[:200]}” is no address and no full path.",
             cure="Give an address that starts with https://, or a folder's path from the root on.",
         )
-    found = recognise(source)[0]
-    found = found if kind == AUTO else kind
-    if found == "list" and not is_web(source):
+    found = recognise(source)[0] if kind == AUTO or local else kind
+    if local and found != "folder":
         # Its lines would come back as failures: whoever may ingest could read the server's files.
         raise BadInput(
-            "A list on the server's disk can't be read from here.",
-            cure="Use `clairvision ingest` on the server, or the list's web address.",
+            "A file on the server's disk can't be read from here.",
+            cure="Use `clairvision ingest` on the server, or the file's web address.",
+        )
+    misplaced = local or found == "folder" or (found == "list" and not is_web(source))
+    misplaced = misplaced and not (local and kind == found)
+    if kind != AUTO and misplaced:
+        chosen = kind_of(kind)
+        raise BadInput(
+            f"“{source[:200]}” is no address of this kind: {chosen.title.lower()}.",
+            cure=f"One looks like {chosen.example}",
         )
     return source, found
 
 
-def _is_absolute(source: str) -> bool:
+def _is_local(source: str) -> bool:
     return source.lower().startswith("file:") or Path(source).is_absolute()

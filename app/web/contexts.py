@@ -83,7 +83,7 @@ class EventCard:
     date: date | None
     photo_count: int
     failed_count: int
-    state: str  # "empty" | "ingesting" | "ready" | "trouble"
+    state: str  # "empty" | "ingesting" | "paused" | "ready" | "trouble"
     progress: float | None  # 0..1 while ingesting
     cover: list[str]  # up to four thumbnail URLs
 
@@ -115,42 +115,57 @@ class FailureRow:
     example_uri: str
     message: str
     cure: str
+    retriable: int
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
+    """An ingest run. `settled` photos need nothing more; `notes` says in words what is seldom."""
+
     id: int
     source: str
-    state: str  # "pending" | "working" | "done" | "failed"
+    state: str  # "pending" | "working" | "paused" | "done" | "failed" | "cancelled"
+    discovery_done: bool
     discovered: int
+    settled: int
+    waiting: int
+    fetched: int
     indexed: int
     unchanged: int
     failed: int
+    bytes: int
+    photos_per_second: float | None
+    seconds_left: float | None
     started_at: datetime | None
+    finished_at: datetime | None
     seconds: float | None
     failures: list[FailureRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     message: str = ""
 
+    @property
+    def is_open(self) -> bool:
+        return self.state in ("pending", "working", "paused")
 
-@dataclass(frozen=True, slots=True)
-class SourcesPage:
-    """/events/{slug}/sources: add a source, its runs and their failures, face consent."""
-
-    runs: list[RunRow]
-    faces_on: bool
-    faces_purpose: str
-    faces_policy: str
-    faces_retention_days: int | None
-    faces_decided_by: str | None
-    faces_decided_at: datetime | None
-    error: FormError | None = None
-    form_source: str = ""
+    @property
+    def failing(self) -> int:
+        """Failures that are still there: some may be a later run's by now."""
+        return sum(group.count for group in self.failures)
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoFact:
     label: str
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoHealth:
+    """What is wrong with the original: when that was seen, and what to do about it."""
+
+    message: str
+    cure: str
+    since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +198,7 @@ class PhotoPage:
     thumb_url: str
     preview_url: str
     uri: str
+    health: PhotoHealth | None
     facts: list[PhotoFact]
     faces: list[FaceBox]
     similar: list[PhotoTile]
@@ -219,10 +235,16 @@ class SearchPage:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    name: str
-    queues: str
-    pid: int
+    """`state`: starting, working, draining or stale. `done` are its photos since its start, `recent`
+    those of its last minute."""
+
     host: str
+    pid: int
+    version: str
+    queues: str
+    state: str
+    done: int
+    recent: int
     seen_seconds_ago: float
 
 

@@ -31,6 +31,7 @@ from app.core.errors import (
     UnknownEvent,
     UnknownPhoto,
     UnknownRun,
+    UnknownSource,
 )
 from app.web.access_log import redacted
 from app.web.contexts import ErrorPage
@@ -74,6 +75,7 @@ STATUS: dict[type[Exception], int] = {
     UnknownEvent: 404,
     UnknownPhoto: 404,
     UnknownRun: 404,
+    UnknownSource: 404,
     UnknownSpace: 404,
     BadInput: 422,
     NotSignedIn: 401,
@@ -193,6 +195,8 @@ class ErrorResponses:
             return problem(error)
         if isinstance(error, NotSignedIn):
             return to_login(request)
+        if request.headers.get("hx-request") == "true" and request.method != "GET":
+            return problem(error)  # told in a message; the page stays as it is
         page = told(error)
         return self._render(request, page, _headers(error, page))
 

@@ -185,6 +185,7 @@ def target_of(params: dict[str, Any]) -> Target:
         event=params.get("slug"),
         photo=params.get("photo_id"),
         run=params.get("run_id"),
+        source=params.get("source_id"),
         token=params.get("token_id"),
     )
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from app.core.errors import ClairError
-from app.ingest.figures import latest_run
+from app.ingest.figures import event_progress
 from app.space.store import latest_layout
 from app.storage import accounts
 from app.storage.engine import session_scope
@@ -90,9 +90,9 @@ class Hub:
 
     async def greet(self, connection: Connection, event_id: int, slug: str) -> None:
         """The state of things, once, to somebody who has just begun to watch."""
-        run = await run_in_threadpool(self._latest_run, event_id)
-        self._note(event_id, run)
-        connection.push({"type": "progress", "event": slug, "run": run})
+        progress = await run_in_threadpool(self._progress, event_id)
+        self._note(event_id, progress)
+        connection.push({"type": "progress", "event": slug, "progress": progress})
 
     async def _listen(self) -> None:
         while True:
@@ -125,9 +125,9 @@ class Hub:
         finally:
             del self._due[event_id]  # a nudge that comes while we read asks for another message
         with _told("progress"):
-            run = await run_in_threadpool(self._latest_run, event_id)
-            self._note(event_id, run)
-            self._send(event_id, {"type": "progress", "run": run})
+            progress = await run_in_threadpool(self._progress, event_id)
+            self._note(event_id, progress)
+            self._send(event_id, {"type": "progress", "progress": progress})
 
     async def _refresh(self) -> None:
         while True:
@@ -156,16 +156,15 @@ class Hub:
         for connection in self._watchers(event_id):
             connection.push({**message, "event": connection.events[event_id]})
 
-    def _note(self, event_id: int, run: dict[str, Any] | None) -> None:
-        if run and run["state"] in ("pending", "working"):
+    def _note(self, event_id: int, progress: dict[str, Any]) -> None:
+        if progress["state"] in ("pending", "working"):
             self._open.add(event_id)
         else:
             self._open.discard(event_id)
 
-    def _latest_run(self, event_id: int) -> dict[str, Any] | None:
+    def _progress(self, event_id: int) -> dict[str, Any]:
         with session_scope(self._engine) as session:
-            run = latest_run(session, event_id)
-        return run.to_json() if run else None
+            return event_progress(session, event_id).to_json()
 
     def _layout_version(self, event_id: int) -> str | None:
         with session_scope(self._engine) as session:

@@ -13,6 +13,7 @@ from app.deliver.preview import Original, Previews
 from app.storage import gallery
 from app.storage.blobs import BlobStore, cloud_key, thumb_key
 from app.storage.engine import session_scope
+from app.storage.sealing import Sealer
 from app.storage.tables import Layout
 from app.web.errors import Malformed, UnknownSpace
 
@@ -22,10 +23,13 @@ _PREVIEW = "private, max-age=600"
 
 
 class Media:
-    def __init__(self, engine: Engine, blobs: BlobStore, previews: Previews) -> None:
+    def __init__(
+        self, engine: Engine, blobs: BlobStore, previews: Previews, sealer: Sealer
+    ) -> None:
         self._engine = engine
         self._blobs = blobs
         self._previews = previews
+        self._sealer = sealer
 
     def thumb(self, request: Request) -> Response:
         """GET /media/thumb/{photo_id}.webp"""
@@ -79,7 +83,7 @@ class Media:
         with session_scope(self._engine) as session:
             photo, _, source = gallery.indexed_photo(session, request.path_params["photo_id"])
         original = Original(
-            photo.id, source.kind, source.uri, photo.source_key, photo.uri, photo.version
+            photo.id, self._sealer.spec(source), photo.source_key, photo.uri, photo.version
         )
         return original, f'"{photo.thumb}-{size}"'
 

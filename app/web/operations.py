@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Protocol
 
 import redis
@@ -18,11 +20,12 @@ from app.core.errors import ClairError, ServiceDown
 from app.core.jobs import JobQueue
 from app.core.vectors import ModelInfo
 from app.ingest.figures import run_summary
+from app.operate.fleet import workers as seen_workers
+from app.operate.joining import check_blobs
 from app.storage import migrate
 from app.storage.blobs import BlobStore
 from app.storage.engine import session_scope
 from app.storage.tables import Run, RunKind
-from app.storage.tables_access import Worker
 from app.web import present
 from app.web.contexts import (
     OperationsPage,
@@ -38,7 +41,9 @@ from app.web.render import Place, Renderer, wants_fragment
 log = logging.getLogger(__name__)
 
 _PROBE = "probe/web"
-_FORGOTTEN = timedelta(minutes=10)
+_PROBE_EVERY = 30.0
+"""Seconds for which a blob store that was well is believed to be: an open page asks every 5 s, and
+clouds charge for each request."""
 _RUNS = 20
 
 
@@ -69,6 +74,7 @@ class Operations:
         self._render = render
         self._profile = profile
         self._models = list(models)
+        self._probe_at = 0.0
 
     def page(self, request: Request) -> Response:
         """GET /operations"""
@@ -134,10 +140,14 @@ class Operations:
         return f"Version {info['redis_version']}, {info['used_memory_human']}B"
 
     def _blob_store(self) -> str:
-        moment = datetime.now(UTC).isoformat().encode()
-        self._blobs.put(_PROBE, moment)
-        self._blobs.get(_PROBE)
-        return "Can be written and read"
+        if time.monotonic() >= self._probe_at:
+            moment = datetime.now(UTC).isoformat().encode()
+            self._blobs.put(_PROBE, moment)
+            self._blobs.get(_PROBE)
+            with suppress(ServiceDown), session_scope(self._engine) as session:
+                check_blobs(session, self._blobs, claim=False)
+            self._probe_at = time.monotonic() + _PROBE_EVERY
+        return f"{self._blobs.place} can be written and read"
 
     def _lengths(self) -> list[QueueRow]:
         try:
@@ -159,20 +169,24 @@ def _checked(name: str, check: Callable[[], str], cure: str) -> ServiceRow:
         return ServiceRow(name, True, check(), "")
     except (ClairError, KeyError) as error:
         log.warning("%s is not well: %s", name, error)
-        detail = (
-            error.message if isinstance(error, ClairError) else "What was written is not there."
-        )
-        return ServiceRow(name, False, detail, cure)
+        if not isinstance(error, ClairError):
+            return ServiceRow(name, False, "What was written is not there.", cure)
+        return ServiceRow(name, False, error.message, error.cure or cure)
 
 
 def _workers(session: Session) -> list[WorkerRow]:
-    now = datetime.now(UTC)
-    rows = session.exec(
-        select(Worker).where(col(Worker.seen_at) > now - _FORGOTTEN).order_by(col(Worker.name))
-    )
     return [
-        WorkerRow(w.name, w.queues, w.pid, w.host, max(0.0, (now - w.seen_at).total_seconds()))
-        for w in rows
+        WorkerRow(
+            host=seen.host,
+            pid=seen.pid,
+            version=seen.version,
+            queues=seen.queues,
+            state=seen.state,
+            done=seen.done,
+            recent=seen.recent,
+            seen_seconds_ago=seen.seen_seconds_ago,
+        )
+        for seen in seen_workers(session)
     ]
 
 

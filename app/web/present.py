@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from app.core.failures import CHANGED, VANISHED, cure_for
 from app.core.runs import RunSummary
 from app.search.hits import SearchHit
+from app.sources.suffixes import HEIC_SUFFIXES, RAW_SUFFIXES
 from app.storage.gallery import EventCounts
-from app.storage.tables import Event, Face, Photo
+from app.storage.tables import Event, Face, Photo, PhotoRendition
 from app.web.contexts import (
     EventCard,
     EventHead,
@@ -17,10 +19,20 @@ from app.web.contexts import (
     FaceBox,
     FailureRow,
     PhotoFact,
+    PhotoHealth,
     PhotoTile,
     RunRow,
 )
-from app.web.schemas import EventBody, Exif, FaceBody, Hit, PhotoBody, PhotoDetail
+from app.web.schemas import (
+    EventBody,
+    Exif,
+    FaceBody,
+    HealthBody,
+    Hit,
+    PhotoBody,
+    PhotoDetail,
+    RenditionBody,
+)
 
 
 def thumb_url(photo: Photo) -> str:
@@ -31,10 +43,17 @@ def photo_url(slug: str, photo_id: int) -> str:
     return f"/events/{slug}/photos/{photo_id}"
 
 
+def file_name(uri: str) -> str:
+    """The last step of an address's path, "" where there is none."""
+    try:
+        return PurePosixPath(unquote(urlsplit(uri).path)).name
+    except ValueError:  # an entry of a list can be anything
+        return ""
+
+
 def title_of(photo: Photo) -> str:
     """The source's own title, else the file's name."""
-    name = PurePosixPath(unquote(urlsplit(photo.uri).path)).name
-    return photo.title or name or f"Photo {photo.id}"
+    return photo.title or file_name(photo.uri) or f"Photo {photo.id}"
 
 
 # The API
@@ -71,7 +90,9 @@ def hit_body(hit: SearchHit, slug: str) -> Hit:
     return Hit(**body, rank=hit.rank, score=hit.score, photo_id=hit.photo.id)
 
 
-def photo_detail(photo: Photo, slug: str, faces: list[Face]) -> PhotoDetail:
+def photo_detail(
+    photo: Photo, slug: str, faces: list[Face], renditions: list[PhotoRendition]
+) -> PhotoDetail:
     boxes = [
         FaceBody(box=(f.box_left, f.box_top, f.box_right, f.box_bottom), score=f.score)
         for f in faces
@@ -88,7 +109,22 @@ def photo_detail(photo: Photo, slug: str, faces: list[Face]) -> PhotoDetail:
         latitude=photo.latitude,
         longitude=photo.longitude,
     )
-    return PhotoDetail(**photo_body(photo, slug).model_dump(), event=slug, exif=exif, faces=boxes)
+    health = None
+    if photo.health is not None:
+        health = HealthBody(
+            reason=photo.health,
+            message=photo.health_message or "",
+            cure=cure_for(photo.health),
+            since=photo.gone_at or photo.health_at,
+        )
+    return PhotoDetail(
+        **photo_body(photo, slug).model_dump(),
+        event=slug,
+        exif=exif,
+        faces=boxes,
+        health=health,
+        renditions=[RenditionBody(uri=r.uri, size=r.size) for r in renditions],
+    )
 
 
 # Pages
@@ -130,17 +166,41 @@ def run_row(run: RunSummary) -> RunRow:
         id=run.id,
         source=run.source,
         state=run.state,
+        discovery_done=run.discovery_done,
         discovered=run.discovered,
+        settled=run.indexed + run.unchanged + run.failed + run.ignored + run.cancelled,
+        waiting=run.waiting,
+        fetched=run.fetched,
         indexed=run.indexed,
         unchanged=run.unchanged,
         failed=run.failed,
+        bytes=run.bytes,
+        photos_per_second=run.photos_per_second,
+        seconds_left=run.seconds_left,
         started_at=run.started_at,
+        finished_at=run.finished_at,
         seconds=run.seconds,
         failures=[
-            FailureRow(f.reason, f.count, f.example_uri, f.message, f.cure) for f in run.failures
+            FailureRow(f.reason, f.count, f.example_uri, f.message, f.cure, f.retriable)
+            for f in run.failures
         ],
+        notes=run_notes(run),
         message=run.message,
     )
+
+
+def run_notes(run: RunSummary) -> list[str]:
+    """What a run found beside new photos, in words; nothing is said of what did not happen."""
+    found = (
+        (run.unchanged, "unchanged"),
+        (run.changed, "changed"),
+        (run.moved, "moved"),
+        (run.gone, "gone"),
+        (run.duplicates, "listed twice"),
+        (run.ignored, "ignored"),
+        (run.cancelled, "given up"),
+    )
+    return [f"{count:,} {word}" for count, word in found if count]
 
 
 def tile(photo: Photo, slug: str, score: float | None = None) -> PhotoTile:
@@ -164,13 +224,38 @@ def face_box(face: Face) -> FaceBox:
     )
 
 
-def photo_facts(photo: Photo) -> list[PhotoFact]:
+def photo_health(photo: Photo) -> PhotoHealth | None:
+    """What is wrong with a photo's original, in words; None while it is well."""
+    if photo.health is None:
+        return None
+    seen = photo.gone_at or photo.health_at
+    if photo.health == VANISHED:
+        stays = "It stays here until the vanished photos of its source are cleared."
+        return PhotoHealth("No longer listed by its source.", stays, seen)
+    if photo.health == CHANGED:
+        return PhotoHealth("Changed after it was indexed.", cure_for(CHANGED), seen)
+    message = photo.health_message or "The original can't be read."
+    cure = cure_for(photo.health)
+    return PhotoHealth(message, "" if cure in message else cure, seen)
+
+
+def photo_facts(photo: Photo, renditions: Sequence[PhotoRendition] = ()) -> list[PhotoFact]:
     """What is known of a photo, in words; nothing is said of what isn't known."""
-    return [
+    facts = [
         PhotoFact(label, shown)
         for label, describe in _FACTS
         if (shown := describe(photo)) is not None
     ]
+    return facts + [_rendition(each) for each in renditions]
+
+
+def _rendition(rendition: PhotoRendition) -> PhotoFact:
+    """`RAW` · `IMG_1.CR2, 24 MB`."""
+    name = file_name(rendition.uri)
+    ending = PurePosixPath(name).suffix.lower()
+    kind = "RAW" if ending in RAW_SUFFIXES else "HEIC" if ending in HEIC_SUFFIXES else "Also as"
+    size = f", {rendition.size / 1e6:.0f} MB" if rendition.size else ""
+    return PhotoFact(kind, f"{name or rendition.uri}{size}")
 
 
 def _taken(photo: Photo) -> str | None:

@@ -19,20 +19,26 @@ from app.web.authorize import Action
 from app.web.credentials import Credentials
 from app.web.event_pages import EventPages
 from app.web.guard import GuardedRoute
+from app.web.ingest_api import IngestApi
 from app.web.media import Media
 from app.web.operations import Operations
+from app.web.run_pages import RunPages
 from app.web.searching import SearchPages
 from app.web.sockets import Sockets
+from app.web.source_pages import SourcePages
 
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
     accounts: AccountPages
     events: EventPages
+    sources: SourcePages
+    runs: RunPages
     search: SearchPages
     operations: Operations
     media: Media
     api: Api
+    ingests: IngestApi
     sockets: Sockets
 
 
@@ -45,6 +51,7 @@ def url_table(
     get_api = partial(page, bearer=True)
     post_api = partial(post, bearer=True)
     event, photo = "/events/{slug}", "/photos/{photo_id:int}"
+    run, source = "/runs/{run_id:int}", "/sources/{source_id:int}"
     v1, media = "/api/v1", "/media"
     return [
         page("/", at.events.home, action=Action.LIST_EVENTS),
@@ -56,11 +63,27 @@ def url_table(
         page("/events", at.events.events, action=Action.LIST_EVENTS),
         post("/events", at.events.create, action=Action.CREATE_EVENT),
         page(event, at.events.event, action=Action.VIEW_EVENT),
-        page(f"{event}/sources", at.events.sources, action=Action.VIEW_RUNS),
-        post(f"{event}/sources", at.events.add_source, action=Action.INGEST),
-        page(f"{event}/runs", at.events.runs, action=Action.VIEW_RUNS),
-        post(f"{event}/runs/{{run_id:int}}/retry", at.events.retry, action=Action.INGEST),
-        post(f"{event}/faces", at.events.faces, action=Action.DECIDE_FACES),
+        page(f"{event}/sources", at.sources.sources, action=Action.VIEW_RUNS),
+        post(f"{event}/sources", at.sources.add, action=Action.INGEST),
+        post("/source-fields", at.sources.fields, action=Action.INGEST),
+        post(f"{event}{source}/rescan", at.sources.rescan, action=Action.INGEST),
+        post(f"{event}{source}/schedule", at.sources.schedule, action=Action.CHANGE_SOURCE),
+        post(
+            f"{event}{source}/credentials", at.sources.set_credentials, action=Action.CHANGE_SOURCE
+        ),
+        post(f"{event}{source}/repoint", at.sources.repoint, action=Action.RE_POINT),
+        post(
+            f"{event}{source}/clear-vanished",
+            at.sources.clear_vanished,
+            action=Action.CLEAR_VANISHED,
+        ),
+        page(f"{event}{run}/failures", at.runs.failures, action=Action.VIEW_RUNS),
+        post(f"{event}{run}/pause", at.runs.pause, action=Action.CONTROL_RUNS),
+        post(f"{event}{run}/resume", at.runs.resume, action=Action.CONTROL_RUNS),
+        post(f"{event}{run}/cancel", at.runs.cancel, action=Action.CONTROL_RUNS),
+        post(f"{event}{run}/retry", at.runs.retry, action=Action.CONTROL_RUNS),
+        post(f"{event}{run}/ignore", at.runs.ignore, action=Action.CONTROL_RUNS),
+        post(f"{event}/faces", at.sources.faces, action=Action.DECIDE_FACES),
         page(f"{event}{photo}", at.events.photo, action=Action.VIEW_PHOTO),
         page(f"{event}/space", at.events.space, action=Action.VIEW_EVENT),
         page("/search", at.search.search, action=Action.SEARCH),
@@ -84,11 +107,28 @@ def url_table(
         get_api(f"{v1}{event}", at.api.event, action=Action.VIEW_EVENT),
         get_api(f"{v1}{event}/photos", at.api.photos, action=Action.VIEW_EVENT),
         get_api(f"{v1}{event}/search", at.api.search, action=Action.SEARCH),
-        get_api(f"{v1}{event}/runs", at.api.runs, action=Action.VIEW_RUNS),
-        post_api(f"{v1}{event}/runs", at.api.start_run, action=Action.INGEST),
         get_api(f"{v1}{event}/space", at.api.space, action=Action.VIEW_EVENT),
-        get_api(f"{v1}/runs/{{run_id:int}}", at.api.run, action=Action.VIEW_RUNS),
-        post_api(f"{v1}/runs/{{run_id:int}}/retry", at.api.retry, action=Action.INGEST),
+        get_api(f"{v1}{event}/runs", at.ingests.runs, action=Action.VIEW_RUNS),
+        post_api(f"{v1}{event}/runs", at.ingests.start, action=Action.INGEST),
+        get_api(f"{v1}{event}/progress", at.ingests.progress, action=Action.VIEW_RUNS),
+        get_api(f"{v1}{event}/sources", at.ingests.sources, action=Action.VIEW_RUNS),
+        get_api(f"{v1}{run}", at.ingests.run, action=Action.VIEW_RUNS),
+        get_api(f"{v1}{run}/failures", at.ingests.failures, action=Action.VIEW_RUNS),
+        post_api(f"{v1}{run}/pause", at.ingests.pause, action=Action.CONTROL_RUNS),
+        post_api(f"{v1}{run}/resume", at.ingests.resume, action=Action.CONTROL_RUNS),
+        post_api(f"{v1}{run}/cancel", at.ingests.cancel, action=Action.CONTROL_RUNS),
+        post_api(f"{v1}{run}/retry", at.ingests.retry, action=Action.CONTROL_RUNS),
+        post_api(f"{v1}{run}/ignore", at.ingests.ignore, action=Action.CONTROL_RUNS),
+        post_api(f"{v1}{source}/rescan", at.ingests.rescan, action=Action.INGEST),
+        post_api(f"{v1}{source}/schedule", at.ingests.schedule, action=Action.CHANGE_SOURCE),
+        post_api(
+            f"{v1}{source}/credentials", at.ingests.set_credentials, action=Action.CHANGE_SOURCE
+        ),
+        post_api(f"{v1}{source}/repoint", at.ingests.repoint, action=Action.RE_POINT),
+        post_api(
+            f"{v1}{source}/clear-vanished", at.ingests.clear_vanished, action=Action.CLEAR_VANISHED
+        ),
+        get_api(f"{v1}/source-kinds", at.ingests.kinds, action=Action.VIEW_RUNS),
         get_api(f"{v1}{photo}", at.api.photo, action=Action.VIEW_PHOTO),
         get_api(f"{v1}{photo}/similar", at.api.similar, action=Action.VIEW_PHOTO),
         post("/ws/ticket", at.sockets.ticket, action=Action.WATCH),

@@ -6,11 +6,17 @@ from datetime import date as Date
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from starlette.responses import Response
 
 # PostgreSQL's text can't hold NUL.
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=4000)]
+# Of an option or a credential, as its kind of source declares it.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Options = Annotated[dict[Name, Line], Field(max_length=32)]
+Secrets = Annotated[
+    dict[Name, Annotated[SecretStr, Field(max_length=16_000)]], Field(max_length=32)
+]
 
 
 class Input(BaseModel):
@@ -25,10 +31,36 @@ class NewEvent(Input):
 class NewRun(Input):
     source: Line
     kind: Line = "auto"
+    options: Options | None = None
+    credentials: Secrets | None = None
+    rescan_seconds: int | None = None
 
 
-class Retry(Input):
+class Chosen(Input):
+    """Which of a run's failures: one photo, those of one reason, or all."""
+
     reason: Line | None = None
+    photo_id: Annotated[int, Field(gt=0, lt=2**63)] | None = None
+
+
+class NewBase(Input):
+    old: Line
+    new: Line
+
+
+class Schedule(Input):
+    seconds: int | None
+
+
+class NewCredentials(Input):
+    credentials: Secrets
+
+
+def revealed(secrets: dict[str, SecretStr] | None) -> dict[str, str] | None:
+    """Credentials as the source gets them; until then they hide from logs and errors."""
+    if secrets is None:
+        return None
+    return {name: secret.get_secret_value() for name, secret in secrets.items()}
 
 
 class EventBody(BaseModel):
@@ -96,10 +128,70 @@ class Exif(BaseModel):
     longitude: float | None
 
 
+class RenditionBody(BaseModel):
+    """Another file of the same picture."""
+
+    uri: str
+    size: int | None
+
+
+class HealthBody(BaseModel):
+    """What is wrong with a photo's original, and what to do about it."""
+
+    reason: str
+    message: str
+    cure: str
+    since: datetime | None
+
+
 class PhotoDetail(PhotoBody):
     event: str
     exif: Exif
     faces: list[FaceBody]
+    health: HealthBody | None
+    renditions: list[RenditionBody]
+
+
+class FailedBody(BaseModel):
+    photo_id: int
+    uri: str
+    reason: str
+    message: str
+    cure: str
+    retriable: bool
+
+
+class FailedList(BaseModel):
+    items: list[FailedBody]
+    next: int | None
+    total: int
+
+
+class SourceList(BaseModel):
+    items: list[dict[str, Any]]
+
+
+class Cleared(BaseModel):
+    photos: int
+
+
+class FieldBody(BaseModel):
+    name: str
+    label: str
+    help: str
+    secret: bool
+    choices: list[str]
+
+
+class KindBody(BaseModel):
+    name: str
+    title: str
+    example: str
+    fields: list[FieldBody]
+
+
+class KindList(BaseModel):
+    items: list[KindBody]
 
 
 class RunList(BaseModel):

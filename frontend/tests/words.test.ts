@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { captureTime, count, duration, moment, rate } from "../src/ui/format";
+import { captureTime, count, due, duration, moment, rate, size } from "../src/ui/format";
 import { matching } from "../src/ui/palette";
-import { describeSource } from "../src/ui/source-hint";
 
 describe("words", () => {
   it("says numbers and durations as people do", () => {
@@ -30,14 +29,21 @@ describe("words", () => {
     expect(captureTime("nonsense")).toBe("");
   });
 
-  it("recognises sources", () => {
-    expect(describeSource("https://example.org/list.csv")).toContain("fetched from the web");
-    expect(describeSource("/srv/photos")).toContain("folder on the server");
-    expect(describeSource("C:\\photos")).toContain("folder on the server");
-    expect(describeSource("/srv/list.ndjson")).toContain("list in a file");
-    expect(describeSource("ftp://x")).toContain("can't be read");
-    expect(describeSource("photos")).toContain("Neither");
-    expect(describeSource("  ")).toBeNull();
+  it("says bytes and moments to come", () => {
+    expect([size(0), size(999), size(12_400), size(3_460_000), size(1.2e9), size(2e12)]).toEqual([
+      "0 B",
+      "999 B",
+      "12 kB",
+      "3.5 MB",
+      "1.20 GB",
+      "2.00 TB",
+    ]);
+    const now = new Date("2025-06-14T12:00:00Z");
+    const to = (seconds: number): Date => new Date(now.getTime() + seconds * 1000);
+    expect(due(to(-5), now)).toBe("any moment now");
+    expect(due(to(600), now)).toBe("in 10 minutes");
+    expect(due(to(21_600), now)).toBe("in 6 hours");
+    expect(due(to(604_800), now)).toContain("2025");
   });
 
   it("finds commands by all their words, beginnings first", () => {

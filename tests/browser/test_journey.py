@@ -21,9 +21,9 @@ def test_photos_appear_while_the_ingest_runs(page, photos):
         expect(page.locator("#ingest-pill progress")).to_be_visible()
         expect(pill).to_contain_text("6 found")
         expect(page.locator("#gallery img.shown")).to_have_count(6, timeout=60_000)
-        expect(pill).to_contain_text("Last run: 6 photos indexed", timeout=60_000)
+        expect(pill).to_contain_text("Last run: 6 photos embedded", timeout=60_000)
     expect(page.locator("[data-photo-count]")).to_have_text("6 photos")
-    expect(page.locator(".toast")).to_contain_text("The ingest is done: 6 photos indexed.")
+    expect(page.locator(".toast")).to_contain_text("The ingest is done: 6 photos embedded.")
 
 
 def test_the_events_page_shows_the_event_with_four_different_photos(page, party):
@@ -98,16 +98,17 @@ def test_a_failure_says_why_and_its_retry_works(page, photos):
         failure.get_by_role("button", name="Retry this one").click()
         expect(failure).to_have_count(0)
         counters = page.locator(".run .counters")
-        expect(counters).to_contain_text("Indexed2", timeout=60_000)
+        expect(counters).to_contain_text("Embedded2", timeout=60_000)
         expect(counters).to_contain_text("Failed0")
 
 
 def test_a_source_that_cannot_be_is_refused_at_the_form(page, party, watched):
     watched.expect("status of 422")
     page.goto(f"/events/{party.slug}/sources")
+    page.get_by_text("Add a source").click()
     field = page.get_by_label("Where the photos are")
     field.fill("ftp://somewhere/photos")
-    expect(page.locator("[data-source-hint]").first).to_contain_text("can't be read yet")
+    expect(page.locator("[data-sentence]")).to_contain_text("are not supported")
     page.get_by_role("button", name="Start the ingest").click()
     expect(page.get_by_role("alert")).to_be_visible()
     expect(field).to_have_attribute("aria-invalid", "true")
@@ -131,7 +132,7 @@ def test_faces_are_found_by_consent_only_and_deleted_when_it_ends(page, photos):
         expect(faces).to_contain_text(OWNER[0])
         page.get_by_label("Where the photos are").fill(origin.url("/list.txt"))
         page.get_by_role("button", name="Start the ingest").click()
-        expect(page.locator(".run .badge.good")).to_be_visible(timeout=60_000)
+        expect(page.locator(".source .badge.good")).to_be_visible(timeout=60_000)
     page.reload()
     expect(page.locator(".event-title")).to_contain_text("1 face")
     page.get_by_role("button", name="Turn off and delete 1 face").click()

@@ -2,7 +2,10 @@
 
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 
 import psutil
@@ -81,11 +84,61 @@ def test_status_counts_and_lists_workers(indexed, installation, eventually):
     eventually(lambda: len(installation.json("status")["workers"]) == 3)
     status = installation.json("status")
     assert status["running"] is True
-    assert {w["queues"] for w in status["workers"]} == {"ingest", "query", "graph"}
+    assert {w["queues"] for w in status["workers"]} == {"discover, ingest", "query", "graph"}
     assert any(event["slug"] == "summer-party" for event in status["events"])
     code, out, _ = installation.run("status")
     assert code == 0
     assert "Summer party" in out
+
+
+def test_a_wait_ends_when_somebody_pauses_and_following_shows_it(installation, photos, eventually):
+    from app.commands.common import connect, ingests
+    from app.ingest.figures import latest_run
+    from app.settings import Settings
+    from app.storage.engine import session_scope
+    from app.storage.events import find_event
+    from tests.origin import Answer, Origin
+
+    connected = connect(Settings.from_environment({}, home=installation.home))
+    service = ingests(connected)
+
+    def run():
+        with session_scope(connected.engine) as session:
+            event = find_event(session, "slow-event")
+            return latest_run(session, event.id) if event else None
+
+    names = list(photos)[:3]
+    answers = {f"/{name}": Answer(photos[name]) for name in names}
+    answers["/list.txt"] = Answer("\n".join(names).encode())
+    following = command(installation, "status", "--follow", "--json")
+    with Origin(answers, delay=6) as origin:  # long enough to decide while they are on their way
+        waiting = command(installation, "ingest", "Slow event", origin.url("/list.txt"), "--wait")
+        eventually(run)
+        service.pause(run().id, by="test")
+        _, err = waiting.communicate(timeout=120)
+        assert waiting.returncode == 1
+        assert f"`clairvision run resume {run().id}`" in " ".join(err.split())
+        told = [json.loads(following.stdout.readline())]
+        service.resume(run().id, by="test")
+        while told[-1]["state"] != "done":
+            told.append(json.loads(following.stdout.readline()))
+    following.send_signal(signal.SIGINT)
+    following.communicate(timeout=60)
+    assert following.returncode == 0
+    assert "paused" in {each["state"] for each in told}
+    assert (told[-1]["indexed"], told[-1]["discovered"]) == (3, 3)
+    connected.engine.dispose()
+
+
+def command(installation, *arguments):
+    """A command that goes on beside the test."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "app.cli", *arguments, "--home", str(installation.home)],
+        env={**os.environ, **installation.env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_tokens_open_the_api(indexed, installation):

@@ -9,12 +9,13 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import redis
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -28,6 +29,7 @@ from app.storage import accounts
 from app.storage.blobs import BlobStore, thumb_key
 from app.storage.engine import make_engine, session_scope
 from app.storage.events import create_event
+from app.storage.progress import CHANNEL
 from app.storage.tables import Event, Photo, Source
 from app.storage.vectors import model_number, store_photo_vectors
 
@@ -56,7 +58,7 @@ class FixedVectorQueue:
         return base64.b64encode(self.vector.astype("<f4").tobytes()).decode()
 
     def lengths(self) -> dict[str, tuple[int, int]]:
-        return {"ingest": (3, 1), "graph": (0, 0), "query": (0, 0)}
+        return {"discover": (1, 0), "ingest": (3, 1), "graph": (0, 0), "query": (0, 0)}
 
 
 @pytest.fixture
@@ -201,6 +203,7 @@ class Seeder:
                     source_key=f"{source.uri}/{n}",
                     uri=f"https://photos.example/{source.id}/IMG_{n:04d}.jpg",
                     state="indexed",
+                    indexed_at=datetime.now(UTC),
                     width=6000,
                     height=4000,
                     size=8_000_000,
@@ -230,3 +233,19 @@ def festival(seed: Seeder) -> tuple[Event, list[int]]:
     """An event with five photos."""
     event = seed.event("Summer festival")
     return event, seed.photos(event, 5, start=datetime(2026, 7, 4, 18, 0))  # noqa: DTZ001
+
+
+@pytest.fixture
+def heard(redis_url: str) -> Iterator[Callable[[], list[int]]]:
+    """Gives the events of which open pages were told since the test began."""
+    with redis.Redis.from_url(redis_url) as client, client.pubsub() as pubsub:
+        pubsub.subscribe(CHANNEL)
+        assert pubsub.get_message(timeout=5) is not None  # the subscription itself
+
+        def listen() -> list[int]:
+            found = []
+            while (message := pubsub.get_message(timeout=0.5)) is not None:
+                found.append(json.loads(message["data"])[0])
+            return found
+
+        yield listen

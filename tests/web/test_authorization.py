@@ -32,6 +32,7 @@ PUBLIC = (LET_IN, LET_IN, LET_IN, LET_IN)
 PAGE = (LOGIN, LOGIN, LOGIN, LET_IN)
 READ = (REFUSED, LET_IN, LET_IN, LET_IN)
 WRITE = (REFUSED, FORBIDDEN, LET_IN, LET_IN)
+OWNER_BY_COOKIE = (REFUSED, FORBIDDEN, FORBIDDEN, LET_IN)
 OWNER_ONLY = (REFUSED, REFUSED, REFUSED, LET_IN)
 
 EXPECTED = {
@@ -46,8 +47,18 @@ EXPECTED = {
     "GET /events/{slug}": PAGE,
     "GET /events/{slug}/sources": PAGE,
     "POST /events/{slug}/sources": PAGE,
-    "GET /events/{slug}/runs": PAGE,
+    "POST /source-fields": PAGE,
+    "POST /events/{slug}/sources/{source_id}/rescan": PAGE,
+    "POST /events/{slug}/sources/{source_id}/schedule": PAGE,
+    "POST /events/{slug}/sources/{source_id}/credentials": PAGE,
+    "POST /events/{slug}/sources/{source_id}/repoint": PAGE,
+    "POST /events/{slug}/sources/{source_id}/clear-vanished": PAGE,
+    "GET /events/{slug}/runs/{run_id}/failures": PAGE,
+    "POST /events/{slug}/runs/{run_id}/pause": PAGE,
+    "POST /events/{slug}/runs/{run_id}/resume": PAGE,
+    "POST /events/{slug}/runs/{run_id}/cancel": PAGE,
     "POST /events/{slug}/runs/{run_id}/retry": PAGE,
+    "POST /events/{slug}/runs/{run_id}/ignore": PAGE,
     "POST /events/{slug}/faces": PAGE,
     "GET /events/{slug}/photos/{photo_id}": PAGE,
     "GET /events/{slug}/space": PAGE,
@@ -69,8 +80,21 @@ EXPECTED = {
     "GET /api/v1/events/{slug}/runs": READ,
     "POST /api/v1/events/{slug}/runs": WRITE,
     "GET /api/v1/events/{slug}/space": READ,
+    "GET /api/v1/events/{slug}/progress": READ,
+    "GET /api/v1/events/{slug}/sources": READ,
     "GET /api/v1/runs/{run_id}": READ,
+    "GET /api/v1/runs/{run_id}/failures": READ,
+    "POST /api/v1/runs/{run_id}/pause": WRITE,
+    "POST /api/v1/runs/{run_id}/resume": WRITE,
+    "POST /api/v1/runs/{run_id}/cancel": WRITE,
     "POST /api/v1/runs/{run_id}/retry": WRITE,
+    "POST /api/v1/runs/{run_id}/ignore": WRITE,
+    "POST /api/v1/sources/{source_id}/rescan": WRITE,
+    "POST /api/v1/sources/{source_id}/schedule": WRITE,
+    "POST /api/v1/sources/{source_id}/credentials": WRITE,
+    "POST /api/v1/sources/{source_id}/repoint": OWNER_BY_COOKIE,
+    "POST /api/v1/sources/{source_id}/clear-vanished": OWNER_BY_COOKIE,
+    "GET /api/v1/source-kinds": READ,
     "GET /api/v1/photos/{photo_id}": READ,
     "GET /api/v1/photos/{photo_id}/similar": READ,
     "POST /ws/ticket": OWNER_ONLY,
@@ -110,6 +134,7 @@ def outcome(client: TestClient, route: str, event: Event, headers: dict[str, str
         path.replace("{slug}", event.slug)
         .replace("{photo_id}", "999999")
         .replace("{run_id}", "999999")
+        .replace("{source_id}", "999999")
         .replace("{token_id}", "999999")
         .replace("{token}", "no-such-link")
         .replace("{version}", "00")

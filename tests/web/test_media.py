@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def folder_photo(engine: Engine, event: Event, path: Path) -> int:
         session.flush()
         photo = Photo(
             event_id=event.id, source_id=source.id, source_key=path.as_uri(), uri=path.as_uri(),
-            state="indexed", thumb="00", width=10, height=10,
+            state="indexed", indexed_at=datetime.now(UTC), thumb="00", width=10, height=10,
         )  # fmt: skip
         session.add(photo)
         session.flush()

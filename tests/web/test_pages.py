@@ -109,7 +109,7 @@ def test_every_template_of_a_page_was_rendered_here() -> None:
         for name in [t.name for t in TEMPLATES.rglob("*.html")]
         if f'"{name}"' in path.read_text("utf-8")
     }
-    shared = {"base.html", "event_base.html", "macros.html"}
+    shared = {"base.html", "event_base.html", "macros.html", "source_macros.html"}
     assert {t.name for t in TEMPLATES.rglob("*.html")} == named | shared
 
 
@@ -117,7 +117,7 @@ def test_empty_installation_and_empty_event(owner: TestClient, seed: Seeder) -> 
     assert "Three steps" in owner.get("/events").text
     seed.event("Gala")
     assert 'data-total="0"' in owner.get("/events/gala").text
-    for page in ("sources", "space", "runs"):
+    for page in ("sources", "space"):
         assert owner.get(f"/events/gala/{page}").status_code == 200
 
 
@@ -151,24 +151,6 @@ def test_a_wrong_event_form_makes_nothing_and_points_at_the_field(owner: TestCli
         assert answer.status_code == 422
         assert re.search(rf'id="{field}"[^>]*aria-invalid="true"', answer.text), field
     assert owner.get("/api/v1/events").json() == {"items": []}
-
-
-def test_sources_form_and_retry(
-    owner: TestClient, festival: Festival, engine: Engine, queue: FixedVectorQueue
-) -> None:
-    refused = owner.post("/events/summer-festival/sources", data={"source": "/no/such"})
-    assert refused.status_code == 422
-    assert 'value="/no/such"' in refused.text
-    with session_scope(engine) as session:
-        run_id = failed_run(session, festival[0]).id
-    retried = owner.post(f"/events/summer-festival/runs/{run_id}/retry", data={"reason": "timeout"})
-    assert retried.status_code == 200
-    assert f'id="run-{run_id}"' in retried.text
-    assert "<html" not in retried.text
-    assert queue.sent == [(Job.RESUME, (run_id,))]
-    other = owner.post("/events", data={"name": "Gala"})
-    assert other.status_code == 303
-    assert owner.post(f"/events/gala/runs/{run_id}/retry").status_code == 404
 
 
 def test_faces_need_a_purpose_and_the_decision_is_recorded(

@@ -99,18 +99,47 @@ def test_progress_on_subscribing_and_whenever_something_changes(
     with connect(owner) as socket:
         socket.send_json({"type": "subscribe", "event": "summer-festival"})
         first = socket.receive_json()
-        assert first == {"type": "progress", "event": "summer-festival", "run": None}
+        assert (first["type"], first["event"]) == ("progress", "summer-festival")
+        assert (first["progress"]["state"], first["progress"]["runs"]) == ("none", [])
         with session_scope(engine) as session:
             run_id = failed_run(session, festival[0]).id
         publisher.publish(festival[0].id)
         told = socket.receive_json()
         assert (told["type"], told["event"]) == ("progress", "summer-festival")
-        assert (told["run"]["id"], told["run"]["failed"]) == (run_id, 3)
+        assert [run["id"] for run in told["progress"]["runs"]] == [run_id]
+        assert told["progress"]["failed"] == 3
         socket.send_json({"type": "unsubscribe", "event": "summer-festival"})
         publisher.publish(festival[0].id)
         socket.send_json({"type": "ping"})
         assert socket.receive_json() == {"type": "pong"}
     publisher.close()
+
+
+def test_what_a_person_decides_is_told_at_once_and_again_after_a_drop(
+    owner: TestClient, festival: Festival, listening: None
+) -> None:
+    body = {"source": "https://photos.example/list.txt"}
+    run_id = owner.post("/api/v1/events/summer-festival/runs", json=body).json()["id"]
+    address = "/api/v1/events/summer-festival/progress"
+
+    def states(socket: WebSocketTestSession) -> tuple[str, list[str]]:
+        progress = socket.receive_json()["progress"]
+        return progress["state"], [run["state"] for run in progress["runs"]]
+
+    with connect(owner) as socket:
+        socket.send_json({"type": "subscribe", "event": "summer-festival"})
+        assert states(socket) == ("pending", ["pending"])
+        owner.post(f"/api/v1/runs/{run_id}/pause")
+        assert states(socket) == ("paused", ["paused"])
+    # While nobody listened it went on; whoever comes back is told what the API says too.
+    owner.post(f"/api/v1/runs/{run_id}/resume")
+    owner.post(f"/api/v1/runs/{run_id}/cancel")
+    with connect(owner) as socket:
+        socket.send_json({"type": "subscribe", "event": "summer-festival"})
+        told = socket.receive_json()["progress"]
+        assert told["state"] == "cancelled"
+        asked = owner.get(address).json()
+        assert told == asked
 
 
 def test_a_new_space_is_told(
@@ -255,9 +284,9 @@ async def test_many_nudges_become_few_messages(
                 run_id = failed_run(session, festival[0]).id
             publisher.publish(event_id)
             told = []
-            while not told or told[-1]["run"] is None:
+            while not told or not told[-1]["progress"]["runs"]:
                 told.append(json.loads(await connection.next()))
             seconds = loop.time() - started
-    assert told[-1]["run"]["id"] == run_id
+    assert told[-1]["progress"]["runs"][0]["id"] == run_id
     assert len(told) <= 2 * seconds + 2
     publisher.close()

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from app.core.photos import Locator
-from app.ingest import ledger
+from app.ingest import ledger, recording
 from app.ingest.consent import expire_faces, set_faces
 from app.storage.engine import session_scope
 from app.storage.events import get_event
@@ -63,15 +63,15 @@ def expire(engine) -> int:
 
 def record_again(engine, made) -> list[int]:
     with session_scope(engine) as session:
-        return ledger.record_locators(
-            session,
+        scan = recording.Scan(
             event_id=made.event_id,
             source_id=made.source_id,
             run_id=made.run_id,
             model=made.model,
             faces_on=True,
-            locators=[Locator(f"http://o/{n}.jpg", f"http://o/{n}.jpg") for n in range(4)],
-        ).to_do
+        )
+        locators = [Locator(f"http://o/{n}.jpg", f"http://o/{n}.jpg") for n in range(4)]
+        return recording.record_locators(session, scan, locators).to_do
 
 
 def test_old_faces_go_with_their_vectors(engine, made):

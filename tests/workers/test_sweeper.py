@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from app.core.jobs import Job, Queue
 from app.embedded.postgres import libpq_url
-from app.ingest import ledger, runs
+from app.ingest import control, ledger, rescan, runs
 from app.storage.engine import session_scope
 from app.storage.queue import RedisJobQueue
-from app.storage.tables import Run, RunKind
+from app.storage.tables import Run, RunKind, Source
 from tests.factories import make_photos
 from workers import sweeper
 from workers.sweeper import Sweeper, sweep_once
@@ -53,9 +53,12 @@ def die(engine, ids) -> None:
 def test_photos_of_a_dead_worker_come_back_as_suspects_once(engine, jobs):
     made = make_photos(engine, 6)
     die(engine, made.photo_ids[:4])
-    assert sweep_once(engine, jobs, 3) == 1
-    assert sweep_once(engine, jobs, 3) == 0  # they wait in the queue
-    assert waiting(jobs) == [(Job.INGEST_SUSPECTS, made.photo_ids[:4])]
+    assert sweep_once(engine, jobs, 3) == 2
+    assert sweep_once(engine, jobs, 3) == 0  # the tickets wait in the queue
+    assert waiting(jobs) == [(Job.INGEST_CHUNK,)] * 2
+    with session_scope(engine) as session:
+        (suspect,) = ledger.claim_next(session, 3)
+    assert suspect.photo_id == made.photo_ids[0]
 
 
 def test_a_photo_whose_workers_die_is_quarantined_and_sent_no_more(engine, jobs):
@@ -63,7 +66,6 @@ def test_a_photo_whose_workers_die_is_quarantined_and_sent_no_more(engine, jobs)
     for _ in range(ledger.MAX_DEATHS):
         die(engine, made.photo_ids[:1])
         sweep_once(engine, jobs, 3)
-    assert len(waiting(jobs)) == ledger.MAX_DEATHS - 1
     with engine.connect() as connection:
         row = connection.execute(text("SELECT state, reason FROM photo ORDER BY id LIMIT 1")).one()
     assert tuple(row) == ("rejected", "killed-worker")
@@ -71,15 +73,12 @@ def test_a_photo_whose_workers_die_is_quarantined_and_sent_no_more(engine, jobs)
 
 def test_after_a_flush_everything_is_sent_again_in_chunks(engine, jobs):
     made = make_photos(engine, 7)
-    for start in (0, 3, 6):
-        jobs.send(Job.INGEST_CHUNK, made.photo_ids[start : start + 3])
-    change(engine, "UPDATE photo SET nudged_at = now() - interval '30 s'")
+    jobs.send(Job.INGEST_CHUNK)
     assert sweep_once(engine, jobs, 3) == 0  # nothing is lost yet
     jobs._client.flushdb()
     assert sweep_once(engine, jobs, 3) == 3
-    assert waiting(jobs) == [
-        (Job.INGEST_CHUNK, made.photo_ids[start : start + 3]) for start in (0, 3, 6)
-    ]
+    assert waiting(jobs) == [(Job.INGEST_CHUNK,)] * 3
+    assert len(made.photo_ids) == 7
 
 
 def hold_one(jobs) -> None:
@@ -88,24 +87,39 @@ def hold_one(jobs) -> None:
     jobs._client.sadd("dramatiq:__acks__.somebody.graph", "m-2")
 
 
-def test_messages_in_somebodys_hands_are_not_lost(engine, jobs):
-    made = make_photos(engine, 2)
-    hold_one(jobs)
-    change(engine, "UPDATE photo SET nudged_at = now() - interval '30 s'")
-    assert sweep_once(engine, jobs, 3) == 0
-    # but an acknowledgement can be lost, so that does not count for ever
-    change(engine, "UPDATE photo SET nudged_at = now() - interval '61 s'")
-    assert sweep_once(engine, jobs, 3) == 1
-    assert waiting(jobs) == [(Job.INGEST_CHUNK, made.photo_ids)]
-
-
 def test_photos_given_back_are_sent_with_the_next_sweep(engine, jobs):
     made = make_photos(engine, 3)
-    hold_one(jobs)
+    hold_one(jobs)  # a worker that is busy: its message may have been the last
     with session_scope(engine) as session:
         ledger.release(session, ledger.claim(session, made.photo_ids[:2]))
     assert sweep_once(engine, jobs, 3) == 1
-    assert waiting(jobs) == [(Job.INGEST_CHUNK, made.photo_ids[:2])]
+    assert waiting(jobs) == [(Job.INGEST_CHUNK,)]
+
+
+def test_nothing_is_sent_for_a_paused_run(engine, jobs):
+    made = make_photos(engine, 3)
+    with session_scope(engine) as session:
+        control.pause(session, made.run_id)
+    assert sweep_once(engine, jobs, 3) == 0
+
+
+def test_a_source_whose_rescan_is_due_is_read_again_once(engine, jobs):
+    made = make_photos(engine, 1)
+    change(engine, "UPDATE run SET state = 'done', discovery_done = true")
+    change(engine, "UPDATE photo SET state = 'indexed'")
+    with session_scope(engine) as session:
+        rescan.schedule(session, session.get(Source, made.source_id), 3600)
+    assert sweep_once(engine, jobs, 3) == 0  # in an hour
+    change(engine, "UPDATE source SET next_scan_at = now()")
+    sweep_once(engine, jobs, 3)
+    change(engine, "UPDATE run SET created_at = now() - interval '6 s' WHERE state = 'pending'")
+    assert sweep_once(engine, jobs, 3) == 1
+    ((job, run_id),) = waiting(jobs, Queue.DISCOVER)
+    assert job == Job.DISCOVER
+    assert run_id != made.run_id
+    assert sweep_once(engine, jobs, 3) <= 1
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM run")).scalar_one() == 2
 
 
 def graph_run(engine, made) -> int:

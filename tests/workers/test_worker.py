@@ -28,7 +28,10 @@ from workers.main import parse_queues, run_worker
 
 
 def test_queues_by_name():
-    assert parse_queues("query, ingest,query") == [Queue.QUERY, Queue.INGEST]
+    assert parse_queues("query, ingest,query") == [Queue.QUERY, Queue.DISCOVER, Queue.INGEST]
+    assert parse_queues("graph") == [Queue.GRAPH]
+    for both in ("ingest", "discover", "ingest,discover"):  # one worker serves the two
+        assert parse_queues(both) == [Queue.DISCOVER, Queue.INGEST]
     for wrong in ("", " , ", "ingest,mail"):
         with pytest.raises(BadInput, match="no queue"):
             parse_queues(wrong)
@@ -110,10 +113,10 @@ class TestJobInAChild:
 class Process:
     """`clairvision worker` as an operator starts it."""
 
-    def __init__(self, settings: Settings, queues: str, log) -> None:
+    def __init__(self, settings: Settings, queues: str, log, *options: str) -> None:
         self.log = log
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "worker", "--queues", queues],
+            [sys.executable, "-m", "app.cli", "worker", "--queues", queues, *options],
             env={**os.environ, **settings.to_environment()},
             stderr=log.open("wb"),
             stdout=subprocess.DEVNULL,
@@ -132,8 +135,9 @@ class Process:
 def start(settings, tmp_path):
     started = []
 
-    def run(queues: str, with_settings: Settings = settings) -> Process:
-        started.append(Process(with_settings, queues, tmp_path / f"{len(started)}.log"))
+    def run(queues: str, *options: str, with_settings: Settings = settings) -> Process:
+        log = tmp_path / f"{len(started)}.log"
+        started.append(Process(with_settings, queues, log, *options))
         return started[-1]
 
     yield run
@@ -194,6 +198,36 @@ def test_models_that_cannot_be_loaded_end_the_process(settings, start, tmp_path)
     studio = Settings.from_environment(
         settings.to_environment(), profile="studio", home=tmp_path / "no-models"
     )
-    worker = start("ingest", studio)
+    worker = start("ingest", with_settings=studio)
     assert worker.process.wait(timeout=60) != 0
     assert "clairvision models pull" in " ".join(worker.log.read_text().split())
+
+
+def numbers(engine) -> set[int]:
+    with engine.connect() as connection:
+        return set(connection.execute(text("SELECT pid FROM worker")).scalars())
+
+
+def test_several_processes_are_kept_alive_and_stopped_together(engine, settings, start, eventually):
+    workers = start("graph", "--processes", "2")
+    eventually(lambda: len(numbers(engine)) == 2)
+    first, second = sorted(numbers(engine))
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: len(numbers(engine) - {first, second}) == 1)
+    assert "worker-graph-" in workers.log.read_text()
+    # It is not the supervisor of the home: an `up` may run beside it.
+    assert not (settings.home / "run" / "supervisor.json").exists()
+    assert workers.end() == 0
+    assert numbers(engine) == {first}  # the killed one's row is forgotten by age
+
+
+@pytest.mark.parametrize("options", [(), ("--processes", "2")])
+def test_a_machine_that_does_not_belong_is_told_so_at_once(engine, start, options):
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    worker = start("graph", *options)
+    assert worker.process.wait(timeout=60) == 2
+    said = " ".join(worker.log.read_text().split())
+    assert "newer than this ClairVision" in said
+    assert "Update ClairVision" in said
+    assert numbers(engine) == set()

@@ -1,9 +1,9 @@
 /** The websocket's messages, both ways (docs/web.md). */
-import { type Run, readRun } from "./models";
-import { nullable, object, oneOf, text, WrongShape } from "./shape";
+import { type Progress, readProgress } from "./models";
+import { object, oneOf, text, WrongShape } from "./shape";
 
 export type ServerMessage =
-  | { type: "progress"; event: string; run: Run | null }
+  | { type: "progress"; event: string; progress: Progress }
   | { type: "layout"; event: string; version: string }
   | { type: "refetch" }
   | { type: "pong" }
@@ -32,7 +32,7 @@ export function readMessage(frame: unknown): ServerMessage {
       return {
         type,
         event: text(message.event, "message.event"),
-        run: nullable(message.run, "message.run", readRun),
+        progress: readProgress(message.progress, "message.progress"),
       };
     case "layout":
       return { type, event: text(message.event, "message.event"), version: `${message.version}` };

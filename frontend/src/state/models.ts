@@ -1,5 +1,5 @@
 /** What the API sends (docs/web.md), read and checked. */
-import { list, nullable, number, object, oneOf, text, vector3 } from "./shape";
+import { type Json, list, nullable, number, object, oneOf, text, vector3 } from "./shape";
 
 export interface Photo {
   id: number;
@@ -30,24 +30,40 @@ export interface SearchAnswer {
   seconds: number;
 }
 
-export const RUN_STATES = ["pending", "working", "done", "failed"] as const;
+export const RUN_STATES = ["pending", "working", "paused", "done", "failed", "cancelled"] as const;
 export type RunState = (typeof RUN_STATES)[number];
+export const PROGRESS_STATES = ["none", ...RUN_STATES] as const;
+export type ProgressState = (typeof PROGRESS_STATES)[number];
 
-export interface Run {
-  id: number;
-  event: string;
-  source: string;
-  state: RunState;
+/** What is counted of one run, or of several together. */
+export interface Figures {
   discovered: number;
+  /** Found, and still to be worked on. */
+  waiting: number;
   fetched: number;
   indexed: number;
   unchanged: number;
-  duplicates: number;
   failed: number;
+  ignored: number;
+  cancelled: number;
+  bytes: number;
   photosPerSecond: number | null;
   secondsLeft: number | null;
+}
+
+export interface Run extends Figures {
+  id: number;
+  source: string;
+  state: RunState;
   seconds: number | null;
   stages: Record<string, string>;
+}
+
+/** An event's open runs together, or its newest one where none is open. */
+export interface Progress extends Figures {
+  event: string;
+  state: ProgressState;
+  runs: Run[];
 }
 
 export interface EventSummary {
@@ -104,31 +120,45 @@ export function readSearchAnswer(value: unknown): SearchAnswer {
   };
 }
 
-export function readRun(value: unknown, path = "run"): Run {
-  const run = object(value, path);
-  const count = (name: string): number => nullable(run[name], `${path}.${name}`, number) ?? 0;
-  const maybe = (name: string): number | null => nullable(run[name], `${path}.${name}`, number);
-  const stages = nullable(run.stages, `${path}.stages`, object) ?? {};
+function readFigures(figures: Json, path: string): Figures {
+  const count = (name: string): number => nullable(figures[name], `${path}.${name}`, number) ?? 0;
+  const maybe = (name: string): number | null => nullable(figures[name], `${path}.${name}`, number);
   return {
-    id: number(run.id, `${path}.id`),
-    event: nullable(run.event, `${path}.event`, text) ?? "",
-    source: nullable(run.source, `${path}.source`, text) ?? "",
-    state: oneOf(run.state, `${path}.state`, RUN_STATES),
     discovered: count("discovered"),
+    waiting: count("waiting"),
     fetched: count("fetched"),
     indexed: count("indexed"),
     unchanged: count("unchanged"),
-    duplicates: count("duplicates"),
     failed: count("failed"),
+    ignored: count("ignored"),
+    cancelled: count("cancelled"),
+    bytes: count("bytes"),
     photosPerSecond: maybe("photos_per_second"),
     secondsLeft: maybe("seconds_left"),
-    seconds: maybe("seconds"),
+  };
+}
+
+export function readRun(value: unknown, path = "run"): Run {
+  const run = object(value, path);
+  const stages = nullable(run.stages, `${path}.stages`, object) ?? {};
+  return {
+    ...readFigures(run, path),
+    id: number(run.id, `${path}.id`),
+    source: nullable(run.source, `${path}.source`, text) ?? "",
+    state: oneOf(run.state, `${path}.state`, RUN_STATES),
+    seconds: nullable(run.seconds, `${path}.seconds`, number),
     stages: Object.fromEntries(Object.entries(stages).map(([name, state]) => [name, `${state}`])),
   };
 }
 
-export function readRuns(value: unknown): Run[] {
-  return list(object(value, "runs").items, "runs.items", readRun);
+export function readProgress(value: unknown, path = "progress"): Progress {
+  const progress = object(value, path);
+  return {
+    ...readFigures(progress, path),
+    event: text(progress.event, `${path}.event`),
+    state: oneOf(progress.state, `${path}.state`, PROGRESS_STATES),
+    runs: list(progress.runs, `${path}.runs`, readRun),
+  };
 }
 
 export function readEvents(value: unknown): EventSummary[] {
@@ -154,11 +184,12 @@ export function readManifest(value: unknown): SpaceManifest {
   };
 }
 
-export function isActive(run: Run): boolean {
-  return run.state === "pending" || run.state === "working";
+export function isActive({ state }: { state: ProgressState }): boolean {
+  return state === "pending" || state === "working";
 }
 
-/** Photos of the run that need nothing more. */
-export function settled(run: Run): number {
-  return run.indexed + run.unchanged + run.duplicates + run.failed;
+/** Photos that need nothing more. */
+export function settled(figures: Figures): number {
+  const givenUp = figures.ignored + figures.cancelled;
+  return figures.indexed + figures.unchanged + figures.failed + givenUp;
 }

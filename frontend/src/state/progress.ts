@@ -1,56 +1,50 @@
-/** Follows the latest run of one event: by the websocket, and by polling while that is down. */
+/** Follows an event's ingests: by the websocket, and by asking again and again while that is down. */
 import { getJson } from "./api";
 import type { Live } from "./live";
-import { isActive, type Run, readRun, readRuns } from "./models";
+import { isActive, type Progress, readProgress } from "./models";
 import { createStore, type Readable } from "./store";
 
 export type Channel = "live" | "polling" | "offline";
 
-export interface Progress {
-  run: Run | null;
+export interface Following {
+  /** Null until anything has been heard. */
+  progress: Progress | null;
   channel: Channel;
-  /** Whether anything has been heard at all. */
-  known: boolean;
 }
 
 const POLL_ACTIVE_MS = 2_000;
 const POLL_IDLE_MS = 15_000;
 
-export interface ProgressSource {
-  latestRun(event: string): Promise<Run | null>;
-  run(id: number): Promise<Run>;
-}
+export type ProgressSource = (event: string) => Promise<Progress>;
 
-const api: ProgressSource = {
-  async latestRun(event) {
-    const runs = await getJson(`/api/v1/events/${encodeURIComponent(event)}/runs`, readRuns);
-    return runs.reduce<Run | null>((best, run) => (best && best.id > run.id ? best : run), null);
-  },
-  run: (id) => getJson(`/api/v1/runs/${id}`, (value) => readRun(value)),
-};
+/** The very object that the websocket tells, so that the figures agree whichever way they come. */
+const api: ProgressSource = (event) =>
+  getJson(`/api/v1/events/${encodeURIComponent(event)}/progress`, (value) => readProgress(value));
 
 export class ProgressFollower {
-  readonly #store = createStore<Progress>({ run: null, channel: "live", known: false });
+  readonly #store = createStore<Following>({ progress: null, channel: "live" });
   readonly #event: string;
   readonly #live: Live;
-  readonly #source: ProgressSource;
+  readonly #ask: ProgressSource;
   readonly #ends: (() => void)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(event: string, live: Live, source: ProgressSource = api) {
+  constructor(event: string, live: Live, ask: ProgressSource = api) {
     this.#event = event;
     this.#live = live;
-    this.#source = source;
+    this.#ask = ask;
   }
 
-  get progress(): Readable<Progress> {
+  get following(): Readable<Following> {
     return this.#store;
   }
 
   start(): void {
     this.#ends.push(
       this.#live.listen((message) => {
-        if (message.type === "progress" && message.event === this.#event) this.#heard(message.run);
+        if (message.type === "progress" && message.event === this.#event) {
+          this.#store.set({ progress: message.progress, channel: "live" });
+        }
         if (message.type === "refetch") void this.#poll();
       }),
       this.#live.state.subscribe((state) => {
@@ -71,29 +65,21 @@ export class ProgressFollower {
     this.#live.unsubscribe(this.#event);
   }
 
-  #heard(run: Run | null): void {
-    this.#store.set({ run, channel: "live", known: true });
-  }
-
   async #poll(): Promise<void> {
     clearTimeout(this.#timer);
-    const { run } = this.#store.get();
     let channel: Channel = "polling";
-    let latest = run;
+    let { progress } = this.#store.get();
     try {
-      latest =
-        run && isActive(run)
-          ? await this.#source.run(run.id)
-          : await this.#source.latestRun(this.#event);
+      progress = await this.#ask(this.#event);
     } catch {
-      // shown to the reader as "offline"; the next poll tries again
+      // shown to the reader as "offline"; the next question tries again
       channel = "offline";
     }
     if (this.#live.state.get() === "open") channel = "live";
-    this.#store.set({ run: latest, channel, known: channel !== "offline" || run !== null });
+    this.#store.set({ progress, channel });
     if (channel === "live") return;
     clearTimeout(this.#timer);
-    const wait = latest && isActive(latest) ? POLL_ACTIVE_MS : POLL_IDLE_MS;
+    const wait = progress && isActive(progress) ? POLL_ACTIVE_MS : POLL_IDLE_MS;
     this.#timer = setTimeout(() => void this.#poll(), wait);
   }
 }

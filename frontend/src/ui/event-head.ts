@@ -1,6 +1,6 @@
 /** The top of every page of an event: follows its ingest and tells the page about it. */
 import { sharedLive } from "../state/live";
-import { isActive } from "../state/models";
+import { isActive, type Progress } from "../state/models";
 import { ProgressFollower } from "../state/progress";
 import { count } from "./format";
 import { renderPill } from "./pill";
@@ -19,16 +19,19 @@ export function bindEventHead(): void {
   if (!pill || !event) return;
   const sourcesUrl = `/events/${encodeURIComponent(event)}/sources`;
   follower = new ProgressFollower(event, sharedLive());
-  follower.progress.subscribe((now, before) => {
+  follower.following.subscribe((now, before) => {
     renderPill(pill, now, sourcesUrl);
-    if (now.run !== before.run) document.body.dispatchEvent(new CustomEvent("runs-changed"));
-    const finished = before.run && isActive(before.run) && now.run && !isActive(now.run);
-    if (!finished || !now.run || now.run.id !== before.run?.id) return;
-    if (now.run.state === "failed") {
-      toast("The ingest failed. The Sources tab says why.", "bad");
-    } else {
-      toast(`The ingest is done: ${count(now.run.indexed, "photo", "photos")} indexed.`, "good");
-    }
+    if (now.progress === before.progress) return;
+    document.body.dispatchEvent(new CustomEvent("runs-changed"));
+    if (before.progress && isActive(before.progress) && now.progress) tellEnd(now.progress);
   });
   follower.start();
+}
+
+function tellEnd(progress: Progress): void {
+  if (progress.state === "failed") {
+    toast("The ingest failed. The Sources tab says why.", "bad");
+  } else if (progress.state === "done") {
+    toast(`The ingest is done: ${count(progress.indexed, "photo", "photos")} embedded.`, "good");
+  }
 }

@@ -30,6 +30,28 @@ export function duration(seconds: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** Bytes as people say them: "3.4 MB". */
+export function size(bytes: number): string {
+  for (const [unit, bound, digits] of [
+    ["TB", 1e12, 2],
+    ["GB", 1e9, 2],
+    ["MB", 1e6, 1],
+    ["kB", 1e3, 0],
+  ] as const) {
+    if (bytes >= bound) return `${(bytes / bound).toFixed(digits)} ${unit}`;
+  }
+  return `${bytes} B`;
+}
+
+/** "in 2 hours", "any moment now", else the date and time. */
+export function due(when: Date, now: Date): string {
+  const seconds = (when.getTime() - now.getTime()) / 1000;
+  if (seconds < 60) return "any moment now";
+  if (seconds < 3600) return `in ${count(Math.round(seconds / 60), "minute", "minutes")}`;
+  if (seconds < 172_800) return `in ${count(Math.round(seconds / 3600), "hour", "hours")}`;
+  return MOMENT.format(when);
+}
+
 /** "just now", "12 minutes ago", else the date and time. */
 export function moment(when: Date, now: Date): string {
   const seconds = (now.getTime() - when.getTime()) / 1000;

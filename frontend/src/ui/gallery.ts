@@ -1,7 +1,7 @@
 /** The Photos tab: joins the feed, the search and the grid. */
 import { explain } from "../state/api";
+import { isActive, type Progress } from "../state/models";
 import { firstChange, PhotoFeed, type PhotoList, photoPages } from "../state/photos";
-import type { Progress } from "../state/progress";
 import { eventSearch, SearchController, type SearchState } from "../state/search";
 import { need } from "./dom";
 import { eventProgress } from "./event-head";
@@ -29,7 +29,7 @@ export class Gallery {
   /** "search" while results are shown instead of the event. */
   #mode: "all" | "search" = "all";
   #refreshTimer: ReturnType<typeof setTimeout> | undefined;
-  #seenIndexed = -1;
+  #seen: string | null = null;
   /** Whether photos may still arrive by themselves. */
   #running: boolean;
 
@@ -57,7 +57,7 @@ export class Gallery {
     });
     this.#feed.list.subscribe((now, before) => this.#listChanged(now, before));
     this.#search.state.subscribe((state) => this.#searchChanged(state));
-    eventProgress()?.progress.subscribe((progress) => this.#progressed(progress));
+    eventProgress()?.following.subscribe(({ progress }) => this.#progressed(progress));
     addEventListener("scroll", () => this.#showTime(), { passive: true });
     addEventListener("pagehide", () => this.#memory.leave(this.#grid.anchor()));
     addEventListener("online", () => void this.#feed.refresh());
@@ -144,15 +144,15 @@ export class Gallery {
     }
   }
 
-  #progressed(progress: Progress): void {
-    const { run } = progress;
-    if (!run) return;
-    this.#setRunning(run.state === "pending" || run.state === "working");
-    const indexed = run.id * 1e9 + run.indexed;
-    if (indexed === this.#seenIndexed) return;
-    const first = this.#seenIndexed === -1;
-    this.#seenIndexed = indexed;
-    if (first && run.state === "done") return;
+  #progressed(progress: Progress | null): void {
+    if (!progress) return;
+    this.#setRunning(isActive(progress));
+    // which runs, and how many photos they have embedded: a change of either may show new ones
+    const seen = progress.runs.map((run) => `${run.id}:${run.indexed}`).join();
+    if (seen === this.#seen) return;
+    const first = this.#seen === null;
+    this.#seen = seen;
+    if (first && !isActive(progress)) return;
     this.#refreshSoon(REFRESH_MS);
   }
 

@@ -1,7 +1,7 @@
 /** What every page does: dialogs, keys, times, copying, the offline notice, patient error pages. */
 import { tinykeys } from "tinykeys";
 import { isTyping } from "./dom";
-import { moment } from "./format";
+import { due, moment } from "./format";
 import { Palette } from "./palette";
 import { toast } from "./toasts";
 
@@ -14,10 +14,10 @@ function dialog(id: string | undefined): HTMLDialogElement | null {
 
 export function showMoments(root: ParentNode = document): void {
   const now = new Date();
-  for (const time of root.querySelectorAll<HTMLTimeElement>("time[data-moment]")) {
+  for (const time of root.querySelectorAll<HTMLTimeElement>("time[data-moment], time[data-due]")) {
     const when = new Date(time.dateTime);
     if (Number.isNaN(when.getTime())) continue;
-    time.textContent = moment(when, now);
+    time.textContent = "due" in time.dataset ? due(when, now) : moment(when, now);
     time.title = when.toLocaleString();
   }
 }

@@ -1,15 +1,15 @@
-/** The ingest pill at the top of an event: the latest run in words and numbers. */
-import { isActive, type Run, settled } from "../state/models";
-import type { Progress } from "../state/progress";
+/** The ingest pill at the top of an event: its runs in words and numbers. */
+import { isActive, type Progress, type Run, settled } from "../state/models";
+import type { Following } from "../state/progress";
 import { make } from "./dom";
-import { count, duration, rate, whole } from "./format";
+import { count, duration, rate, size, whole } from "./format";
 
-function failures(run: Run, sourcesUrl: string): HTMLElement | string {
-  if (run.failed === 0) return "";
+function failures(progress: Progress, sourcesUrl: string): HTMLElement | string {
+  if (progress.failed === 0) return "";
   return make(
     "a",
     { href: `${sourcesUrl}#failures`, className: "bad-text" },
-    `${whole(run.failed)} failed`,
+    `${whole(progress.failed)} failed`,
   );
 }
 
@@ -30,80 +30,99 @@ const STAGE_WORDS: Record<string, string> = {
 };
 
 /** The stage that works now, in words; "" if none does. */
-export function workingStage(run: Run): string {
-  const working = Object.entries(run.stages).find(([, state]) => state === "working");
+export function workingStage(run: Run | undefined): string {
+  const working = Object.entries(run?.stages ?? {}).find(([, state]) => state === "working");
   return working ? (STAGE_WORDS[working[0]] ?? "Finishing") : "";
 }
 
-function activeLines(run: Run, channel: string, sourcesUrl: string): HTMLElement[] {
-  const speed = run.photosPerSecond ? `${rate(run.photosPerSecond)} photos/s` : "";
-  const left = run.secondsLeft === null ? "" : `${duration(run.secondsLeft)} left`;
-  const headline = run.discovered === 0 ? "Looking for photos" : `${whole(run.indexed)} indexed`;
-  const bar = make("progress", { ariaLabel: "Progress of the ingest" });
-  if (run.discovered > 0) {
-    bar.max = run.discovered;
-    bar.value = Math.min(run.discovered, settled(run));
+function bar(progress: Progress): HTMLProgressElement {
+  const made = make("progress", { ariaLabel: "Progress of the ingest" });
+  if (progress.discovered > 0) {
+    made.max = progress.discovered;
+    made.value = Math.min(progress.discovered, settled(progress));
   }
-  const note = channel === "live" ? "" : make("span", { className: "quiet" }, "updates are slower");
+  return made;
+}
+
+function counts(progress: Progress, channel: string, sourcesUrl: string): HTMLElement {
+  return line(
+    "quiet one-line",
+    `${whole(progress.discovered)} found`,
+    `${whole(progress.fetched)} fetched`,
+    failures(progress, sourcesUrl),
+    channel === "live" ? "" : "updates are slower",
+    progress.unchanged > 0 ? `${whole(progress.unchanged)} unchanged` : "",
+    progress.bytes > 0 ? size(progress.bytes) : "",
+  );
+}
+
+function openLines(progress: Progress, channel: string, sourcesUrl: string): HTMLElement[] {
+  const looking = progress.discovered === 0 ? "Looking for photos" : "";
+  const embedded = `${whole(progress.indexed)} embedded`;
+  if (progress.state === "paused") {
+    const waiting = `${count(progress.waiting, "photo waits", "photos wait")}`;
+    const resume = make("a", { href: sourcesUrl }, "Resume");
+    return [
+      line("", dot(), make("strong", {}, "Paused"), waiting, resume),
+      bar(progress),
+      counts(progress, channel, sourcesUrl),
+    ];
+  }
+  const speed = progress.photosPerSecond ? `${rate(progress.photosPerSecond)} photos/s` : "";
+  const left = progress.secondsLeft === null ? "" : `${duration(progress.secondsLeft)} left`;
   return [
-    line("", dot(), make("strong", {}, headline), speed, left),
-    bar,
-    line(
-      "quiet",
-      `${whole(run.discovered)} found`,
-      `${whole(run.fetched)} fetched`,
-      run.unchanged > 0 ? `${whole(run.unchanged)} unchanged` : "",
-      failures(run, sourcesUrl),
-      note,
-    ),
+    line("", dot(), make("strong", {}, looking || embedded), speed, left),
+    bar(progress),
+    counts(progress, channel, sourcesUrl),
   ];
 }
 
-function settledLines(run: Run, sourcesUrl: string): HTMLElement[] {
-  if (run.state === "failed") {
+function settledLines(progress: Progress, sourcesUrl: string): HTMLElement[] {
+  const [run] = progress.runs;
+  if (progress.state === "failed") {
     const why = make("a", { href: `${sourcesUrl}#failures` }, "See why");
     return [line("", dot(), make("strong", {}, "The last ingest failed"), why)];
   }
-  const stage = workingStage(run);
-  const headline = stage || "Up to date";
-  const took = run.seconds === null ? "" : ` in ${duration(run.seconds)}`;
+  const cancelled = progress.state === "cancelled" ? "The last ingest was cancelled" : "";
+  const headline = workingStage(run) || cancelled || "Up to date";
+  const took = run?.seconds == null ? "" : ` in ${duration(run.seconds)}`;
   return [
-    line("", dot(), make("strong", {}, headline), failures(run, sourcesUrl)),
-    line("quiet", `Last run: ${count(run.indexed, "photo", "photos")} indexed${took}`),
+    line("", dot(), make("strong", {}, headline), failures(progress, sourcesUrl)),
+    line("quiet", `Last run: ${count(progress.indexed, "photo", "photos")} embedded${took}`),
   ];
 }
 
-function stateOf(run: Run): string {
-  if (isActive(run) || (run.state === "done" && workingStage(run) !== "")) return "working";
-  return run.state;
+function stateOf(progress: Progress): string {
+  if (isActive(progress)) return "working";
+  return progress.state === "done" && workingStage(progress.runs[0]) ? "working" : progress.state;
 }
 
-export function renderPill(pill: HTMLElement, progress: Progress, sourcesUrl: string): void {
+export function renderPill(pill: HTMLElement, following: Following, sourcesUrl: string): void {
   const focused = pill.contains(document.activeElement);
-  fill(pill, progress, sourcesUrl);
+  fill(pill, following, sourcesUrl);
   // it is made anew twice a second: a link in it must not lose the focus by that
   if (focused) pill.querySelector("a")?.focus();
 }
 
-function fill(pill: HTMLElement, progress: Progress, sourcesUrl: string): void {
-  const { run, channel, known } = progress;
+function fill(pill: HTMLElement, { progress, channel }: Following, sourcesUrl: string): void {
   if (channel === "offline") {
     pill.dataset.state = "offline";
     pill.replaceChildren(
       line("", dot(), make("strong", {}, "Progress can't be seen")),
       line("quiet", "No answer from the server. Trying again."),
     );
-  } else if (run === null) {
+  } else if (progress === null || progress.state === "none") {
     pill.dataset.state = "idle";
     pill.replaceChildren(
-      known
+      progress
         ? line("", dot(), make("a", { href: sourcesUrl }, "Add photos"))
         : line("quiet", dot(), "Checking the latest run"),
     );
   } else {
-    pill.dataset.state = stateOf(run);
+    pill.dataset.state = stateOf(progress);
+    const open = isActive(progress) || progress.state === "paused";
     pill.replaceChildren(
-      ...(isActive(run) ? activeLines(run, channel, sourcesUrl) : settledLines(run, sourcesUrl)),
+      ...(open ? openLines(progress, channel, sourcesUrl) : settledLines(progress, sourcesUrl)),
     );
   }
 }
