@@ -22,6 +22,8 @@ from app.storage.tables import Source
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5.0
+FIRST_SECONDS = 1.0
+"""Before the first sweep: whoever starts, perhaps after a crash, shall find work soon."""
 AFTER_OUTAGE_SECONDS = 10.0
 """Before the first sweep after an outage of PostgreSQL: live workers renew their leases meanwhile, or
 give them back, so that the outage is not counted as their deaths."""
@@ -70,7 +72,7 @@ class Sweeper(threading.Thread):
         self._expire_at = 0.0
 
     def run(self) -> None:
-        pause = EVERY_SECONDS
+        pause = FIRST_SECONDS
         while not self._stopped.wait(pause):
             pause = EVERY_SECONDS
             try:

@@ -38,7 +38,8 @@ class SourceField:
 
     A `secret` is a credential: stored encrypted, never shown again. `choices` are the allowed
     values, any text where there are none; the first is the default. `leads` where it names the
-    server that credentials are sent to: they have to be given again when it changes.
+    server that credentials are sent to: they have to be given again when it changes. `limits` are
+    the smallest and the largest value of a whole number.
     """
 
     name: str
@@ -47,3 +48,4 @@ class SourceField:
     secret: bool = False
     choices: tuple[str, ...] = ()
     leads: bool = False
+    limits: tuple[int, int] | None = None

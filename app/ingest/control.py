@@ -6,8 +6,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from app.core.errors import Conflict, UnknownPhoto, UnknownRun
-from app.ingest.figures import kept_counts, photo_counts
-from app.ingest.runs import follow_up, reopen, settle
+from app.ingest.runs import reopen, settle
 from app.storage.tables import OPEN_RUNS, Run, RunKind, RunState
 
 
@@ -43,26 +42,16 @@ def resume(session: Session, run_id: int) -> Run | None:
 
 def cancel(session: Session, run_id: int) -> Run | None:
     """End a run now. Its waiting photos are given up, until its source is ingested again; photos
-    that are indexed stay. Returns the graph run to send, if any. Raises UnknownRun, Conflict."""
+    that are indexed stay, and those in hand are finished. Returns the graph run to send, if any.
+    Raises UnknownRun, Conflict."""
     run = _locked(session, run_id)
     if run.state not in OPEN_RUNS:
         raise Conflict(f"Run {run_id} has ended: it is {run.state}.")
-    connection = session.connection()
-    connection.execute(
-        text(
-            "UPDATE photo SET retry_at = NULL, reason = NULL, message = NULL,"
-            " state = CASE WHEN indexed_at IS NULL THEN 'cancelled' ELSE 'indexed' END"
-            " WHERE run_id = :run AND state IN ('pending', 'retry')"
-        ),
-        {"run": run_id},
-    )
     run.state, run.lease, run.lease_until = RunState.CANCELLED, run.lease + 1, None
-    run.finished_at = connection.execute(text("SELECT now()")).scalar_one()
-    counts = photo_counts(session, run_id)
-    run.summary = kept_counts(counts)
+    run.finished_at = session.connection().execute(text("SELECT now()")).scalar_one()
     session.add(run)
     session.flush()
-    return follow_up(session, run, RunKind.GRAPH) if counts["indexed"] else None
+    return settle(session, run_id)
 
 
 def retry(

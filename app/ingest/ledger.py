@@ -141,9 +141,10 @@ def claim_next(session: Session, limit: int, model: int | None = None) -> list[C
 
     It is the turn of the event that has the fewest chunks in work, so that one whose origin stalls
     can't hold every worker, and among equals of the one that was served longest ago; runs within an
-    event likewise. A small event that starts behind a big one waits for a chunk, not for the queue. A photo whose worker
-    died is taken alone, and only while no other of that sort is worked on, so that just the guilty
-    one is charged with the next death. Runs that are paused or cancelled have no turn.
+    event likewise. A small event that starts behind a big one waits for a chunk, not for the queue.
+    A photo whose worker died is taken alone, and only while no other of that sort is worked on, so
+    that just the guilty one is charged with the next death. Runs that are paused or cancelled have
+    no turn.
     """
     connection = session.connection()
     for (run_id,) in connection.execute(_RUNS_IN_TURN, {"limit": limit}).all():

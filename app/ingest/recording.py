@@ -224,13 +224,15 @@ def count_of_run(session: Session, run_id: int, found: Sequence[Found]) -> int:
 
 
 _RECORD_BAD = text("""
-INSERT INTO photo (event_id, source_id, run_id, source_key, uri, state, reason, message)
-SELECT :event, :source, :run, key, uri, 'rejected', reason, message
+INSERT INTO photo (event_id, source_id, run_id, source_key, uri, state, reason, message,
+                   health, health_message, health_at)
+SELECT :event, :source, :run, key, uri, 'rejected', reason, message, reason, message, now()
 FROM unnest(CAST(:keys AS text[]), CAST(:uris AS text[]), CAST(:reasons AS text[]),
             CAST(:messages AS text[])) AS e(key, uri, reason, message)
 ON CONFLICT (event_id, source_key) DO UPDATE SET
     run_id = excluded.run_id, state = excluded.state, reason = excluded.reason,
-    message = excluded.message
+    message = excluded.message, health = excluded.health,
+    health_message = excluded.health_message, health_at = excluded.health_at
 WHERE photo.state NOT IN ('indexed', 'ignored')
 """)
 

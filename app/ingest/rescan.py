@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from app.core.errors import BadInput, Conflict
+from app.sources.kinds import check_address
 from app.storage.tables import Run, Source
 
 SHORTEST_RESCAN = 300
@@ -169,6 +170,12 @@ def repoint(session: Session, source: Source, old: str, new: str) -> int:
     old, new = old.strip().rstrip("/"), new.strip().rstrip("/")
     if not old or not new or old == new:
         raise BadInput("Give the old and the new beginning of the addresses, different ones.")
+    check_address(new)
+    if _reach(old) != _reach(new):
+        raise BadInput(
+            "The new addresses are of another sort than the old ones.",
+            cure="Ingest the new place as a source of its own instead.",
+        )
     connection = session.connection()
     moved = 0
     try:
@@ -213,6 +220,13 @@ UPDATE photo_rendition r SET uri = :new || substr(r.uri, length(:old) + 1),
 FROM photo WHERE photo.id = r.photo_id AND photo.source_id = :id
     AND starts_with(r.uri, :old || '/')
 """)
+
+
+def _reach(address: str) -> str:
+    """What a kind of source can't change: a web address never becomes a file of the server."""
+    scheme, separator, _ = address.partition("://")
+    known = {"https": "http", "dav": "http", "davs": "http"}
+    return known.get(scheme.lower(), scheme.lower()) if separator else "file"
 
 
 _AS_IT_IS = "/:%?&=+,;@!$'()*~#[]"

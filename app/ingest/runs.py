@@ -34,8 +34,8 @@ def start_ingest(
 ) -> Run:
     """A new ingest run of a source, or the one of the same source that is still open.
 
-    Options and credentials that are given replace those of before. Commit, then send Job.DISCOVER
-    with its id.
+    Options and credentials that are given replace those of before, and a run that reads the source
+    by the old ones begins anew. Commit, then send Job.DISCOVER with its id.
     """
     # Two that start the same source at once would both find none.
     session.connection().execute(
@@ -52,11 +52,15 @@ def start_ingest(
         source.sealed = sealed
     session.add(source)
     session.flush()
-    return start_scan(session, source)
+    return start_scan(session, source, anew=options is not None or sealed is not None)
 
 
-def start_scan(session: Session, source: Source) -> Run:
-    """A new run of a source that is known, or the one that is still open; a paused one goes on."""
+def start_scan(session: Session, source: Source, *, anew: bool = False) -> Run:
+    """A new run of a source that is known, or the one that is still open; a paused one goes on.
+
+    An open run whose source was read already reads it again, for it may hold other photos by now.
+    `anew`: also one that is in the midst of reading, because the source is another than before.
+    """
     open_run = session.exec(
         select(Run).where(
             Run.source_id == source.id,
@@ -66,6 +70,13 @@ def start_scan(session: Session, source: Source) -> Run:
     ).first()
     if open_run is not None:
         reopen(session, open_run)
+        if open_run.state == RunState.WORKING and (anew or open_run.discovery_done):
+            # A raised lease ends a reader at its next write; one that is over lets a new one begin.
+            now = session.connection().execute(text("SELECT now()")).scalar_one()
+            open_run.discovery_done, open_run.lease_until = False, now
+            open_run.lease, open_run.attempts = open_run.lease + 1, min(open_run.attempts, 1)
+            session.add(open_run)
+            session.flush()
         return open_run
     run = Run(event_id=source.event_id, source_id=source.id, kind=RunKind.INGEST)
     session.add(run)
@@ -204,9 +215,23 @@ def follow_up(session: Session, run: Run, kind: RunKind) -> Run:
 
 _SETTLED = """
 UPDATE run SET state = 'done', finished_at = now(), lease_until = NULL
-WHERE id = :id AND kind = 'ingest' AND state = 'working' AND discovery_done
+WHERE id = :id AND kind = 'ingest' AND state IN ('working', 'paused') AND discovery_done
   AND NOT EXISTS (SELECT 1 FROM photo WHERE run_id = :id
                   AND state IN ('pending', 'working', 'retry'))
+RETURNING id
+"""
+
+
+GIVE_UP = """
+UPDATE photo SET retry_at = NULL, reason = NULL, message = NULL,
+    state = CASE WHEN indexed_at IS NULL THEN 'cancelled' ELSE 'indexed' END
+WHERE run_id = :run AND state IN ('pending', 'retry')
+  AND EXISTS (SELECT 1 FROM run WHERE id = :run AND state = 'cancelled')
+"""
+_CANCELLED = """
+UPDATE run SET summary = '{}' WHERE id = :id AND state = 'cancelled'
+  AND coalesce(jsonb_typeof(summary), 'null') = 'null'
+  AND NOT EXISTS (SELECT 1 FROM photo WHERE run_id = :id AND state = 'working')
 RETURNING id
 """
 
@@ -214,10 +239,15 @@ RETURNING id
 def settle(session: Session, run_id: int) -> Run | None:
     """End an ingest whose last photo is through, exactly once. Returns the graph run to send.
 
-    None where photos are still open, another worker settled it, or nothing was indexed.
+    A paused one with nothing left to do is done too; a cancelled one gets its figures when the last
+    photo that was in hand is through. None where photos are still open, another worker settled it,
+    or nothing was indexed.
     """
-    if session.connection().execute(text(_SETTLED), {"id": run_id}).first() is None:
-        return None
+    connection = session.connection()
+    if connection.execute(text(_SETTLED), {"id": run_id}).first() is None:
+        connection.execute(text(GIVE_UP), {"run": run_id})
+        if connection.execute(text(_CANCELLED), {"id": run_id}).first() is None:
+            return None
     session.expire_all()
     run = session.get(Run, run_id)
     assert run is not None  # noqa: S101 - it was updated above
@@ -274,7 +304,11 @@ def sweep_runs(
         if state == "working" or queue in idle or (old and queue in empty):
             jobs.append((job, run_id))
     for (run_id,) in connection.execute(
-        text("SELECT id FROM run WHERE kind = 'ingest' AND state = 'working' AND discovery_done")
+        text(
+            "SELECT id FROM run WHERE kind = 'ingest' AND (discovery_done"
+            " AND state IN ('working', 'paused') OR state = 'cancelled'"
+            "   AND coalesce(jsonb_typeof(summary), 'null') = 'null')"
+        )
     ).all():
         if (graph := settle(session, run_id)) is not None:
             jobs.append((Job.BUILD_GRAPH, graph.id))

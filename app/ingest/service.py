@@ -88,7 +88,7 @@ class IngestService:
     def rescan(self, source_id: int, *, by: str) -> RunSummary:
         """Look at a source again: only what changed is fetched. Raises UnknownSource."""
         with self._of_source(source_id) as (session, source):
-            run = runs.start_scan(session, source)
+            run = runs.start_scan(session, source, anew=True)
             audit.record(session, by, "rescan", f"source {source_id} run {run.id}")
             summary = run_summary(session, run.id)
         nudge(self._jobs, Job.DISCOVER, summary.id)
@@ -173,7 +173,7 @@ class IngestService:
             if _server(source.uri) != before:
                 source.sealed = None
                 session.add(source)
-            run = runs.start_scan(session, source)
+            run = runs.start_scan(session, source, anew=True)
             audit.record(session, by, "re-point source", f"source {source_id}", f"{count} photos")
             summary = run_summary(session, run.id)
         nudge(self._jobs, Job.DISCOVER, summary.id)

@@ -61,6 +61,12 @@ class FolderSource:
                     f"{self.root} {what}.", cure="Give the folder that holds the photos."
                 )
             os.scandir(self.root).close()
+            real = self.root.resolve()
+            if any((folder / HOME_MARK).exists() for folder in (real, *real.parents)):
+                raise BadInput(
+                    f"{self.root} belongs to a ClairVision installation.",
+                    cure="Its thumbnails are no photos of an event: give the folder of the photos.",
+                )
         except PermissionError as error:
             raise BadInput(
                 f"The folder {self.root} may not be read.",

@@ -233,7 +233,12 @@ GALLERY = Kind(
     _is_gallery,
     _build,
     (
-        SourceField("pages", "Pages", f"How many pages of the gallery are read; {PAGES} if empty."),
+        SourceField(
+            "pages",
+            "Pages",
+            f"How many pages of the gallery are read; {PAGES} if empty.",
+            limits=(1, MOST_PAGES),
+        ),
         SourceField(
             "robots",
             "robots.txt",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from app.core.ports import Source
 from app.core.sources import SourceField, SourceSpec
 from app.sources.egress import EgressProxy
 from app.sources.http import Fetcher
+
+_PUBLIC_SCHEMES = frozenset({"http", "https", "dav", "davs", "s3", "gs"})
 
 
 class SourceTools:
@@ -65,7 +68,9 @@ class Kind:
     fields: tuple[SourceField, ...] = ()
 
     def check(self, spec: SourceSpec) -> None:
-        """Raises BadInput for an option or credential that the kind does not know."""
+        """Raises BadInput for an option or credential that the kind does not know, and for an
+        address that carries a password, which would be stored and shown with it."""
+        check_address(spec.uri)
         known = {each.name: each for each in self.fields}
         for given, secret in ((spec.options, False), (spec.credentials, True)):
             for name, value in given:
@@ -77,9 +82,26 @@ class Kind:
                         f"{self.title} takes no {what} “{name}”.",
                         cure=f"It takes: {', '.join(names) or 'none'}.",
                     )
+                if field.limits is not None and not _within(value, field.limits):
+                    low, high = field.limits
+                    raise BadInput(f"{field.label} is a whole number, {low} to {high}.")
                 if field.choices and value not in field.choices:
                     shown = "That" if secret else f"“{value}”"
                     raise BadInput(
                         f"{shown} can't be the {field.label.lower()} of {self.title}.",
                         cure=f"Allowed: {', '.join(field.choices)}.",
                     )
+
+
+def check_address(uri: str) -> None:
+    """Raises BadInput, without showing the address, where it carries a user name or password."""
+    scheme, separator, rest = uri.partition("://")
+    if separator and scheme.lower() in _PUBLIC_SCHEMES and "@" in re.split(r"[/?#]", rest)[0]:
+        raise BadInput(
+            "The address carries a user name or password, which would be seen with it.",
+            cure="Remove the part before the @, and give credentials by themselves.",
+        )
+
+
+def _within(value: str, limits: tuple[int, int]) -> bool:
+    return value.isascii() and value.isdigit() and limits[0] <= int(value[:20]) <= limits[1]

@@ -215,7 +215,7 @@ class Run(SQLModel, table=True):
     gone: int = Field(
         default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
     )
-    summary: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    summary: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     served_at: datetime | None = moment()
     created_at: datetime = moment(required=True)
     started_at: datetime | None = moment()

@@ -32,9 +32,7 @@ SCHEDULES = {
     "604800": "every week",
 }
 # Sources say in words why they can't be read; these are of keys, passwords and the like.
-_ABOUT_ACCESS = re.compile(
-    r"credential|password|passphrase|token|\bkeys?\b|sign.?in|signature|refuse|allowed", re.I
-)
+_ABOUT_ACCESS = re.compile(r"credential|password|token|\bkeys?\b|sign.?in|signature|denied", re.I)
 _UNFOLDED = 3
 """So many sources are shown in full; of more only those that work or need somebody."""
 
@@ -59,6 +57,13 @@ def _field(field: SourceField, given: Mapping[str, str]) -> FieldRow:
         choices=list(field.choices),
         value="" if field.secret else given.get(field.name, ""),
     )
+
+
+def without_defaults(kind: str, options: Mapping[str, str]) -> dict[str, str]:
+    """The options that were chosen: a list that stands at its first choice was left alone."""
+    fields = KINDS[kind].fields if kind in KINDS else ()
+    first = {field.name: field.choices[0] for field in fields if field.choices}
+    return {name: value for name, value in options.items() if first.get(name) != value}
 
 
 def look_at(source: str, kind: str, options: Mapping[str, str] | None = None) -> SourceFields:

@@ -73,15 +73,23 @@ class SourcePages:
         kind, source = form.get("kind") or "auto", form.get("source", "")
         rescan = form.get("rescan", "")
         options, secrets = _given(form, _OPTION), _given(form, _SECRET)
-        typed = NewSource(source, kind, rescan, present_sources.look_at(source, kind, options))
+        asked_for = form.get("fields_of", "")
+        told = present_sources.without_defaults(asked_for, options)
+        found = present_sources.look_at(source, kind, told)
+        typed = NewSource(source, kind, rescan, found)
         if form.get("step") == "fields":
             return self._page(request, add=typed)
         try:
+            if (told or secrets) and asked_for and found.kind and asked_for != found.kind:
+                raise BadInput(
+                    "What was entered below was for another kind of source.",
+                    cure="Fill in what this one needs, then start again.",
+                )
             wanted = Wanted(
                 source,
                 kind,
                 # An address that was added before keeps its own where the form shows none.
-                options=options or None,
+                options=told or None,
                 credentials=secrets or None,
                 rescan_seconds=_seconds(rescan),
             )

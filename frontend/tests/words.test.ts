@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { captureTime, count, due, duration, moment, rate, size } from "../src/ui/format";
+import { about, captureTime, count, due, duration, moment, rate, size } from "../src/ui/format";
 import { matching } from "../src/ui/palette";
 
 describe("words", () => {
@@ -10,6 +10,12 @@ describe("words", () => {
       "0 s",
       "1 min 0 s",
       "59 min 59 s",
+      "2 h 1 min",
+    ]);
+    expect([about(18), about(119), about(200), about(7260)]).toEqual([
+      "18 s",
+      "1 min 59 s",
+      "3 min",
       "2 h 1 min",
     ]);
     expect([rate(0.84), rate(34.2)]).toEqual(["0.8", "34"]);

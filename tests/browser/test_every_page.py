@@ -19,6 +19,7 @@ PAGES = {
     "photo": "photo",
     "space": "/events/{slug}/space",
     "sources": "/events/{slug}/sources",
+    "failures": "failures",
     "search": "/search?q=a%20cat",
     "search-empty": "/search",
     "operations": "/operations",
@@ -40,6 +41,9 @@ def visit(name, open_page, party, watched, **options):
     if name == "photo":
         items = page.request.get(f"/api/v1/events/{party.slug}/photos").json()["items"]
         address = items[1]["href"]
+    if name == "failures":
+        runs = page.request.get(f"/api/v1/events/{party.slug}/runs").json()["items"]
+        address = f"/events/{party.slug}/runs/{runs[-1]['id']}/failures"
     page.goto(address)
     ready = {
         "photos": "#gallery img.shown",

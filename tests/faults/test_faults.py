@@ -26,8 +26,8 @@ from app.sources.open import SourceOpener
 from app.storage.engine import session_scope
 from app.storage.progress import ProgressPublisher
 from app.storage.vectors import model_number
-from tests.faults.conftest import LONG, PATIENCE, note, note_times
-from tests.faults.installation import wait_for
+from tests.faults.conftest import LONG, PATIENCE, note, note_times, only_long
+from tests.faults.installation import Kept, hashes, wait_for
 from tests.origin import LOOPBACK
 
 pytestmark = pytest.mark.slow
@@ -36,12 +36,13 @@ KILLS = 50 if LONG else 2
 STOPS = 10 if LONG else 1
 
 
-def finish(place, run_id: int, expected) -> None:
+def finish(place, run_id: int, expected, *, stages: bool = False) -> None:
+    """To the end of the ingest, with everything there once; its graph and layout where wanted."""
     wait_for(lambda: place.state(run_id) == "done", PATIENCE)
+    if not stages:
+        place.drop_stages(run_id)
     assert place.states(run_id) == {"indexed": len(expected)}
     assert [found[:2] for found in place.contents(run_id)] == expected
-    if not LONG:
-        place.drop_stages(run_id)
 
 
 def test_killed_workers_lose_and_double_nothing(place, origin, expected):
@@ -148,13 +149,6 @@ class Twice:
             self._queue.send(job, *arguments, delay=delay)
 
 
-class Kept:
-    """A queue that keeps what is sent: the test does that job itself."""
-
-    def send(self, job, *arguments, delay=None):
-        return None
-
-
 def test_every_message_twice(place, origin, expected):
     """The test reads the source itself, to send what a worker would send, twice."""
     run_id = place.ingest("Twice", origin.url("/list.txt"), queue=Kept())
@@ -180,8 +174,9 @@ def test_every_message_twice(place, origin, expected):
     assert sum(origin.requests.values()) == len(expected) + 1
 
 
-def test_the_supervisor_killed_and_started_again(place, origin, expected):
-    run_id = place.ingest("Supervisor killed", origin.url("/list.txt"))
+@only_long
+def test_the_supervisor_killed_and_started_again(place, small_origin, few):
+    run_id = place.ingest("Supervisor killed", small_origin.url("/list.txt"))
     wait_for(lambda: place.states(run_id)["indexed"] > 0, PATIENCE)
     family = [place.supervisor, *place.supervisor.children(recursive=True)]
     family[0].kill()
@@ -189,23 +184,21 @@ def test_the_supervisor_killed_and_started_again(place, origin, expected):
     assert alive == []
     place.disconnect()
     place.start()
-    if not LONG:
-        place.bury()
-    finish(place, run_id, expected)
+    finish(place, run_id, hashes(few))
 
 
-def test_a_search_is_answered_while_photos_are_indexed(place, origin, expected):
-    run_id = place.ingest("Searched meanwhile", origin.url("/list.txt"))
+def test_a_search_is_answered_while_photos_are_indexed(place, small_origin, few):
+    run_id = place.ingest("Searched meanwhile", small_origin.url("/list.txt"))
     model = profile_models("pocket")[0].id
     place.queue.ask(Job.ENCODE_TEXT, model, "it may still be loading", timeout=60)
     wait_for(lambda: place.states(run_id)["indexed"] > 0, PATIENCE)
     took = []
-    while place.state(run_id) == "working" and len(took) < 500:
+    while place.state(run_id) == "working" and len(took) < (1000 if LONG else 100):
         began = time.monotonic()
         assert place.queue.ask(Job.ENCODE_TEXT, model, f"balloons {len(took)}", timeout=60)
         took.append(time.monotonic() - began)
     assert took
-    finish(place, run_id, expected)
+    finish(place, run_id, hashes(few))
     ordered = sorted(took)
     note(
         f"searches during an ingest: {len(took)}, median {ordered[len(took) // 2] * 1000:.0f} ms,"
@@ -213,10 +206,10 @@ def test_a_search_is_answered_while_photos_are_indexed(place, origin, expected):
     )
 
 
-@pytest.mark.skipif(not LONG, reason="takes a minute: CLAIR_FAULTS=long runs it")
-def test_stopped_and_started_again_in_the_middle(place, origin, expected):
+@only_long
+def test_stopped_and_started_again_in_the_middle(place, small_origin, few):
     """Nobody is charged with a death, and the stages after the ingest come by themselves too."""
-    run_id = place.ingest("Stopped", origin.url("/list.txt"))
+    run_id = place.ingest("Stopped", small_origin.url("/list.txt"))
     wait_for(lambda: place.states(run_id)["indexed"] > 0, PATIENCE)
     place.stop()
     place.start()
@@ -224,5 +217,5 @@ def test_stopped_and_started_again_in_the_middle(place, origin, expected):
     assert left["working"] == 0
     wait_for(lambda: place.states(run_id)["indexed"] > left["indexed"], 45)
     assert place.deaths(run_id) == 0
-    finish(place, run_id, expected)
+    finish(place, run_id, hashes(few), stages=True)
     wait_for(lambda: place.whole(run_id), PATIENCE)

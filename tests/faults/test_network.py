@@ -23,7 +23,7 @@ from app.storage import migrate
 from app.storage.blobs import BlobStore, thumb_key
 from app.storage.engine import session_scope
 from tests.factories import make_photos
-from tests.faults.conftest import LONG, PATIENCE, note
+from tests.faults.conftest import LONG, PATIENCE, note, only_long
 from tests.faults.installation import Installation, hashes, wait_for
 from tests.faults.network import Network
 from tests.faults.pictures import as_answers, pictures
@@ -33,7 +33,7 @@ from tests.origin import Origin
 
 pytestmark = pytest.mark.slow
 
-PHOTOS = 3000 if LONG else 150
+PHOTOS = 3000 if LONG else 100
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_a_machine_that_is_cut_off_is_replaced_and_can_do_no_harm(machines, netw
         network.cut(0)
         cut_at = time.monotonic()
         if not LONG:
-            machines.bury()
+            machines.bury([photo for photo, _ in held])
         wait_for(lambda: machines.state(run_id) == "done", PATIENCE)
         took = time.monotonic() - cut_at
         machines.check(run_id, photos)
@@ -176,6 +176,7 @@ def test_a_machine_that_is_cut_off_is_replaced_and_can_do_no_harm(machines, netw
     note(f"network cut: {len(held)} photos taken over, {PHOTOS} done {took:.1f} s after the cut")
 
 
+@only_long
 def test_writes_that_a_cut_interrupts_change_nothing_either(machines, network):
     """The machine is cut off while it stores; what it sends again later is refused."""
     photos = pictures(40)
@@ -218,6 +219,7 @@ time.sleep(600)
 """
 
 
+@only_long
 def test_what_a_cut_machine_has_locked_does_not_hold_the_others_up(machines, network):
     """It was in the middle of a transaction, whose end PostgreSQL will never hear of."""
     made = make_photos(machines.engine, 3)

@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
-from app.core.errors import Conflict, NotAnImage, UnknownPhoto, UnknownRun
+from app.core.errors import BadInput, Conflict, NotAnImage, UnknownPhoto, UnknownRun
 from app.core.jobs import Job
 from app.ingest import control, figures, health, ledger, runs
 from app.ingest.service import IngestService
 from app.storage import audit
 from app.storage.blobs import BlobStore
 from app.storage.engine import session_scope
-from app.storage.tables import Source
+from app.storage.tables import Run, Source
 from app.storage.tables_access import Audit
 from tests.factories import RecordedJobs, index_photos, make_photos
 from tests.ingest.test_pipeline import COLOURS, SEALER, Bench, answers, jpeg
@@ -92,16 +92,15 @@ def test_what_is_in_hand_at_a_pause_is_finished(engine, service):
     assert states(engine) == {"pending": 2, "rejected": 1}
 
 
-def test_a_run_that_was_done_while_paused_settles_when_it_goes_on(engine, service, jobs):
+def test_a_paused_run_with_nothing_left_to_do_is_done(engine, service, jobs):
     made = make_photos(engine, 2)
     with session_scope(engine) as session:
         session.connection().execute(text("UPDATE run SET discovery_done = true"))
     service.pause(made.run_id, by="test")
     index_photos(engine, made)
     with session_scope(engine) as session:
-        assert runs.settle(session, made.run_id) is None
-    assert service.resume(made.run_id, by="test").state == "done"
-    assert [sent[0] for sent in jobs.sent] == [Job.BUILD_GRAPH]
+        assert runs.settle(session, made.run_id).kind == "graph"
+        assert figures.run_summary(session, made.run_id).state == "done"
 
 
 def test_cancelling_gives_waiting_photos_up_until_the_next_ingest(engine, service, jobs):
@@ -115,6 +114,53 @@ def test_cancelling_gives_waiting_photos_up_until_the_next_ingest(engine, servic
         assert ledger.claim_next(session, 9) == []
     again = service.rescan(made.source_id, by="test")
     assert again.id != made.run_id
+
+
+def test_the_figures_of_a_cancelled_run_wait_for_what_was_in_hand(engine, service, jobs):
+    made = make_photos(engine, 5)
+    with session_scope(engine) as session:
+        one, two = ledger.claim_next(session, 2)
+    summary = service.cancel(made.run_id, by="test")
+    assert (summary.indexed, summary.cancelled) == (0, 3)
+    assert jobs.sent == []
+    index_photos(engine, made.__class__(**{**made.__dict__, "photo_ids": [one.photo_id]}))
+    with session_scope(engine) as session:
+        ledger.release(session, [two])  # its worker stopped: nobody takes it up again
+        (job,) = runs.sweep_runs(session, idle=set())
+        summary = figures.run_summary(session, made.run_id)
+    assert job[0] == Job.BUILD_GRAPH
+    assert (summary.state, summary.indexed, summary.cancelled) == ("cancelled", 1, 4)
+    with session_scope(engine) as session:
+        assert runs.sweep_runs(session, idle=set()) == []
+
+
+def test_a_rescan_of_a_source_that_is_still_worked_on_reads_it_again(engine, service, jobs):
+    """What changed since it was read, an address or a password, would be missed otherwise."""
+    made = make_photos(engine, 2)
+    with session_scope(engine) as session:
+        run = session.get(Run, made.run_id)
+        session.expunge(run)
+        assert runs.finish_discovery(session, run, discovered=2, unchanged=0, duplicates=0)
+    again = service.rescan(made.source_id, by="test")
+    assert (again.id, again.discovery_done) == (made.run_id, False)
+    assert jobs.sent == [(Job.DISCOVER, made.run_id)]
+    with session_scope(engine) as session:
+        reader = runs.claim_run(session, made.run_id)
+    service.rescan(made.source_id, by="test")
+    with session_scope(engine) as session:
+        assert not runs.hold_run(session, reader)  # it began before the change
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://ada:secret@h.example/list.csv", "s3://ada:secret@b/", "dav://ada@h.example/x"]
+)
+def test_an_address_with_a_password_is_refused_and_not_repeated(engine, service, uri):
+    made = make_photos(engine, 0)
+    with pytest.raises(BadInput) as caught:
+        service.start(made.event_id, "list", uri, by="test")
+    assert "secret" not in str(caught.value)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM source")).scalar_one() == 1
 
 
 def test_a_photo_whose_renewal_is_cancelled_stays_indexed(engine, service):

@@ -262,6 +262,16 @@ class TestRepointing:
             uri = connection.execute(text("SELECT source_key FROM photo")).scalar_one()
         assert uri == "s3://c/Our%20Photos/1.jpg"
 
+    @pytest.mark.parametrize(
+        "new", ["/etc", "file:///etc", "ftp://x", "s3://b", "https://ada:secret@h", "nonsense"]
+    )
+    def test_web_addresses_stay_web_addresses(self, engine, new):
+        """A list on the web must not become a list on the server's disk, which could be read so."""
+        made = make_photos(engine, 1)
+        with session_scope(engine) as session, pytest.raises(BadInput) as caught:
+            rescan.repoint(session, session.get(Source, made.source_id), "http://o", new)
+        assert "secret" not in str(caught.value)
+
     def test_only_whole_steps_of_a_path_count(self, bench, folder):
         bench.ingest(str(folder), kind="folder")
         with pytest.raises(BadInput, match="No address"):

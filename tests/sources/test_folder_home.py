@@ -1,3 +1,6 @@
+import pytest
+
+from app.core.errors import BadInput
 from app.core.marks import HOME_MARK
 from app.sources.folder import FolderSource
 
@@ -10,3 +13,7 @@ async def test_the_home_of_an_installation_is_never_a_source(tmp_path):
     (home.parent / HOME_MARK).touch()
     found = [entry.uri async for entry in FolderSource(str(tmp_path)).discover()]
     assert [uri.rsplit("/", 1)[-1] for uri in found] == ["a.jpg"]
+    (tmp_path / "link").symlink_to(home)
+    for inside in (home.parent, home, tmp_path / "link"):
+        with pytest.raises(BadInput, match="installation"):
+            [entry async for entry in FolderSource(str(inside)).discover()]

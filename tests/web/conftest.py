@@ -167,6 +167,14 @@ def tokens(engine: Engine) -> Tokens:
 
 
 @pytest.fixture
+def api(anonymous: TestClient, tokens: Tokens) -> TestClient:
+    """A script with a write token."""
+    anonymous.headers["Authorization"] = f"Bearer {tokens.write}"
+    anonymous.base_url = anonymous.base_url.join("/api/v1/")
+    return anonymous
+
+
+@pytest.fixture
 def blobs(web_settings: Settings) -> BlobStore:
     return BlobStore.in_folder(web_settings.home / "blobs")
 

@@ -17,7 +17,7 @@ from app.storage.engine import session_scope
 from app.storage.tables import Event, Face, Layout, Photo, Run, Source
 from app.storage.tables_access import Audit
 from app.storage.vectors import model_number
-from tests.web.conftest import FixedVectorQueue, Seeder, Tokens
+from tests.web.conftest import FixedVectorQueue, Seeder
 
 EVENT = {"slug", "name", "date", "photos", "faces", "failed", "faces_on", "state"}
 PHOTO = {"id", "width", "height", "thumb", "href", "title", "taken_at", "uri"}
@@ -30,14 +30,6 @@ RUN = {
 }  # fmt: skip
 
 Festival = tuple[Event, list[int]]
-
-
-@pytest.fixture
-def api(anonymous: TestClient, tokens: Tokens) -> TestClient:
-    """A script with a write token."""
-    anonymous.headers["Authorization"] = f"Bearer {tokens.write}"
-    anonymous.base_url = anonymous.base_url.join("/api/v1/")
-    return anonymous
 
 
 def test_events(api: TestClient, festival: Festival) -> None:

@@ -30,6 +30,13 @@ export function duration(seconds: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** A time that is guessed needs no seconds once it is minutes: "3 min". */
+export function about(seconds: number): string {
+  return seconds < 120 || seconds >= 3600
+    ? duration(seconds)
+    : `${NUMBER.format(Math.round(seconds / 60))} min`;
+}
+
 /** Bytes as people say them: "3.4 MB". */
 export function size(bytes: number): string {
   for (const [unit, bound, digits] of [

@@ -2,7 +2,7 @@
 import { isActive, type Progress, type Run, settled } from "../state/models";
 import type { Following } from "../state/progress";
 import { make } from "./dom";
-import { count, duration, rate, size, whole } from "./format";
+import { about, count, duration, rate, size, whole } from "./format";
 
 function failures(progress: Progress, sourcesUrl: string): HTMLElement | string {
   if (progress.failed === 0) return "";
@@ -63,15 +63,15 @@ function openLines(progress: Progress, channel: string, sourcesUrl: string): HTM
     const waiting = `${count(progress.waiting, "photo waits", "photos wait")}`;
     const resume = make("a", { href: sourcesUrl }, "Resume");
     return [
-      line("", dot(), make("strong", {}, "Paused"), waiting, resume),
+      line("one-line", dot(), make("strong", {}, "Paused"), waiting, resume),
       bar(progress),
       counts(progress, channel, sourcesUrl),
     ];
   }
   const speed = progress.photosPerSecond ? `${rate(progress.photosPerSecond)} photos/s` : "";
-  const left = progress.secondsLeft === null ? "" : `${duration(progress.secondsLeft)} left`;
+  const left = progress.secondsLeft === null ? "" : `${about(progress.secondsLeft)} left`;
   return [
-    line("", dot(), make("strong", {}, looking || embedded), speed, left),
+    line("one-line", dot(), make("strong", {}, looking || embedded), speed, left),
     bar(progress),
     counts(progress, channel, sourcesUrl),
   ];
