@@ -119,6 +119,8 @@ def test_a_wait_ends_when_somebody_pauses_and_following_shows_it(installation, p
         assert waiting.returncode == 1
         assert f"`clairvision run resume {run().id}`" in " ".join(err.split())
         told = [json.loads(following.stdout.readline())]
+        while told[-1]["state"] != "paused":
+            told.append(json.loads(following.stdout.readline()))
         service.resume(run().id, by="test")
         while told[-1]["state"] != "done":
             told.append(json.loads(following.stdout.readline()))
