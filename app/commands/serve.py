@@ -18,7 +18,7 @@ from app.embedded.home import hold_home, prepare_home
 from app.embedded.lifeline import exit_with_parent
 from app.embedded.ports import check_port
 from app.embedded.services import Services, running_services, start_services
-from app.operate.joining import adopt_blobs, join
+from app.operate import joining
 from app.operate.running import down as stop_running
 from app.operate.running import find_running, is_up, start_detached
 from app.settings import Settings
@@ -100,8 +100,8 @@ def run_everything(settings: Settings, *, on_ready: Callable[[], None] | None = 
         migrate.upgrade(services.database_url)
         if settings.database_url is None and settings.blobs_url is None:
             # Database and blobs lie in one home folder: they belong together, whatever was deleted.
-            _adopt(settings, services.database_url)
-        join(_reaching(settings, services))
+            _adopt_blobs(settings, services.database_url)
+        joining.join(_reaching(settings, services))
         say.print("Starting the web server and the workers …")
         supervisor = Supervisor(
             folder,
@@ -178,7 +178,7 @@ def web(home: Home = None, host: Host = None, port: Port = None) -> None:
     exit_with_parent()
     check_port(settings.host, settings.port)
     set_up_logging(settings.log_level)
-    join(settings)
+    joining.join(settings)
     from app.main import create_app  # noqa: PLC0415 - only this process needs the web room
 
     uvicorn.run(
@@ -217,7 +217,7 @@ def worker(
     if processes == 1:
         run_worker(settings, wanted)
         return
-    join(settings)  # once, and at once: the children would be started again and again
+    joining.join(settings)  # once, and at once: the children would be started again and again
     name = "+".join(each.strip() for each in queues.split(",") if each.strip())
     argv = [sys.executable, "-m", "app.cli", "worker", "--queues", queues]
     specs = [
@@ -229,27 +229,37 @@ def worker(
 
 @command
 def migrate_command(
-    adopt: Annotated[
+    adopt_blobs: Annotated[
+        bool,
+        typer.Option("--adopt-blobs", help="Take this blob store: the old one was moved or lost."),
+    ] = False,
+    adopt_key: Annotated[
         bool,
         typer.Option(
-            "--adopt-blobs", help="Make this blob store the installation's: it was moved, or lost."
+            "--adopt-key",
+            help="Take this secret key: the old one was lost. Sources' credentials go with it.",
         ),
     ] = False,
     home: Home = None,
 ) -> None:
-    """Bring the database's schema up to date."""
+    """Bring the database's schema up to date. The first time this also decides which secret key and
+    which blob store are the installation's."""
     settings = Settings.from_environment(home=home)
     services = running_services(settings) or start_services(settings)
     with services:
         out.print(f"The schema is at revision {migrate.upgrade(services.database_url)}.")
-        if adopt:
-            _adopt(settings, services.database_url)
-            out.print("The blob store is this installation's now.")
+        if adopt_blobs:
+            _adopt_blobs(settings, services.database_url)
+        if adopt_key:
+            engine = make_engine(services.database_url, pool_size=1)
+            joining.adopt_key(engine, settings)
+            engine.dispose()
+        joining.join(_reaching(settings, services))
 
 
-def _adopt(settings: Settings, database_url: str) -> None:
+def _adopt_blobs(settings: Settings, database_url: str) -> None:
     engine = make_engine(database_url, pool_size=1)
-    adopt_blobs(engine, open_blobs(settings.home, settings.blobs_url))
+    joining.adopt_blobs(engine, open_blobs(settings.home, settings.blobs_url))
     engine.dispose()
 
 

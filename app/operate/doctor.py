@@ -33,9 +33,9 @@ from app.storage.blobs import open_blobs
 from app.storage.engine import make_engine, translated
 
 PYTHONS = ((3, 11), (3, 13))
-MOST_SKEW_SECONDS = 10.0
-"""Leases need no clock but PostgreSQL's. Sign-ins, links and requests to a bucket, which is refused
-from 15 minutes on, go by the machine's own."""
+MOST_SKEW_SECONDS = 5.0
+"""Leases go by PostgreSQL's clock alone. Dramatiq goes by the machines': at 10 s apart a search is
+dropped as too old (ENCODE_TIMEOUT), and a living worker's messages are taken for a dead one's."""
 _PROBE_SECONDS = 20
 _PROBE = "probe/doctor"
 _NO_SCHEMA = "none yet; `clairvision up` makes it"

@@ -61,7 +61,19 @@ def _join(settings: Settings) -> None:
 
 def check_key(session: Session, settings: Settings) -> None:
     """Raises BadInput where credentials are sealed with another key; the first process decides."""
-    Sealer(secret_key(settings.home, settings.secret_key)).check(session)
+    try:
+        Sealer(secret_key(settings.home, settings.secret_key)).check(session)
+    except BadInput as error:
+        raise BadInput(
+            error.message, cure=f"{error.cure} If it was lost: `clairvision migrate --adopt-key`."
+        ) from error
+
+
+def adopt_key(engine: Engine, settings: Settings) -> None:
+    """Make this process's secret key the installation's. Stored credentials that were sealed with
+    another can't be read any more: their owners enter them again."""
+    with session_scope(engine) as session:
+        Sealer(secret_key(settings.home, settings.secret_key)).adopt(session)
 
 
 def check_blobs(session: Session, blobs: BlobStore, *, claim: bool = True) -> None:

@@ -58,6 +58,7 @@ class SampleOrigin:
         self._ready.set()
         loop.run_forever()
         loop.run_until_complete(runner.cleanup())
+        loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 
     async def _start(self) -> web.AppRunner:

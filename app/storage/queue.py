@@ -7,6 +7,7 @@ took an installation at rest 8 % of a core; ours wait for a bell that senders ri
 
 from __future__ import annotations
 
+import threading
 import time
 
 import redis
@@ -88,14 +89,33 @@ class _BellBroker(RedisBroker):
 
 
 class _BellConsumer(_RedisConsumer):
-    """Dramatiq's own, without the sleep that grows from miss to miss while it can wait for the bell.
-    While it holds as much as it may, there is nothing to wait for, and it sleeps."""
+    """Dramatiq's own, which never sleeps where it can wait: for the bell, or for room while it holds
+    as many messages as it may."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[no-untyped-call]
+        self._room = threading.Event()
 
     def __next__(self) -> MessageProxy | None:
-        if self.outstanding_message_count < self.prefetch:
-            self.misses = 0
+        if not self.message_cache and self.outstanding_message_count >= self.prefetch:
+            self._room.wait(BELL_SECONDS)
+            self._room.clear()
+            return None
+        self.misses = 0
         found: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
         return found
+
+    def ack(self, message: MessageProxy) -> None:
+        try:
+            super().ack(message)  # type: ignore[no-untyped-call]
+        finally:
+            self._room.set()
+
+    def nack(self, message: MessageProxy) -> None:
+        try:
+            super().nack(message)  # type: ignore[no-untyped-call]
+        finally:
+            self._room.set()
 
 
 def _bell(queue_name: str) -> str:

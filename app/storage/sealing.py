@@ -16,8 +16,9 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Session
+from sqlmodel import Session, col
 
 from app.core.errors import BadInput, HomeUnusable
 from app.core.sources import Pairs, SourceSpec, pairs
@@ -108,3 +109,9 @@ class Sealer:
                 "The secret key of this process is not the installation's.",
                 cure="Set the same CLAIR_SECRET_KEY on every machine that shares the database.",
             ) from error
+
+    def adopt(self, session: Session) -> None:
+        """Make this key the installation's. What another one sealed can't be read any more."""
+        session.connection().execute(delete(Installation).where(col(Installation.name) == _CHECK))
+        session.expire_all()
+        self.check(session)

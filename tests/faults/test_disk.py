@@ -6,17 +6,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from app.embedded.ports import free_port
 from app.embedded.services import start_services
 from app.settings import Settings
 from app.storage import migrate
 from app.storage.blobs import BlobStore, open_blobs, thumb_key
-from tests.faults.conftest import LONG, PATIENCE, note
+from tests.faults.conftest import LONG, PATIENCE, note, only_long
 from tests.faults.installation import Installation, hashes, wait_for
 from tests.faults.pictures import as_answers, pictures
+from tests.faults.place import Place
 from tests.faults.pool import Pool
 from tests.origin import Origin
 
@@ -112,3 +115,24 @@ def test_no_room_for_the_database(disk, tmp_path):
             assert "PostgreSQL has no disk space left" in worker.said
             check(ledger, run_id, photos, open_blobs(settings.home, None))
         ledger.disconnect()
+
+
+@only_long
+def test_no_room_for_anything_on_a_whole_machine(disk, few):
+    """`clairvision up` with its home on the disk that fills: database, thumbnails, logs and all. It
+    stays full for a while, and nobody does anything but make room."""
+    place = Place(disk.folder / "home", free_port())
+    place.start()
+    with Origin(as_answers(few)) as origin:
+        run_id = place.ingest("Full machine", origin.url("/list.txt"))
+        wait_for(lambda: place.states(run_id)["indexed"] >= len(few) // 4, PATIENCE)
+        disk.fill()
+        time.sleep(45)
+        disk.resize(START_MB * 1_000_000)
+        took = wait_for(lambda: place.state(run_id) == "done", PATIENCE)
+        place.drop_stages(run_id)
+    assert place.states(run_id) == {"indexed": len(few)}
+    assert [found[:2] for found in place.contents(run_id)] == hashes(few)
+    assert place.page("/readyz") == 200
+    place.stop()
+    note(f"disk full under a whole machine: done {took:.1f} s after there was room again")

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from app.core.errors import BadInput, ServiceDown
-from app.operate.joining import MARK, adopt_blobs, check_blobs, clock_skew, join
+from app.operate.joining import MARK, adopt_blobs, adopt_key, check_blobs, clock_skew, join
 from app.settings import Settings
 from app.storage import migrate
 from app.storage.blobs import BlobStore
@@ -69,6 +69,17 @@ def test_another_secret_key_is_refused(settings, tmp_path):
     with pytest.raises(BadInput, match="secret key") as raised:
         join(other)
     assert "CLAIR_SECRET_KEY" in raised.value.cure
+
+
+def test_a_key_that_was_lost_is_replaced_on_demand(engine, settings, tmp_path):
+    join(machine(settings, tmp_path, "home"))
+    fresh = machine(
+        settings, tmp_path, "home", CLAIR_SECRET_KEY="a fresh secret, after the loss of it"
+    )
+    adopt_key(engine, fresh)
+    join(fresh)
+    with pytest.raises(BadInput, match="secret key"):
+        join(machine(settings, tmp_path, "home"))
 
 
 class TestBlobs:

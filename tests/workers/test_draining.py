@@ -58,7 +58,7 @@ def test_a_stop_gives_back_what_is_in_hand(engine, redis_url, local, origin, eve
         worker.hold()
         start_run(engine, redis_url, origin.url("/list.txt"))
         eventually(lambda: worker.holding and sum(states(engine).values()) == PHOTOS)
-        assert workers(engine) == [("working", "discover, ingest")]
+        eventually(lambda: workers(engine) == [("working", "discover, ingest")])
         held = states(engine)["working"]
         with engine.connect() as other:  # giving back waits for it, so that draining can be seen
             other.execute(text("SELECT 1 FROM photo WHERE state = 'working' FOR UPDATE"))

@@ -12,7 +12,7 @@ from app.core.errors import ServiceDown, SourceUnavailable
 from app.core.jobs import Job, Queue
 from app.ingest import control, figures, ledger, runs
 from app.ingest.discovery import Discovery
-from app.storage.engine import session_scope
+from app.storage.engine import make_engine, session_scope
 from app.storage.events import create_event
 from app.storage.progress import ProgressPublisher
 from app.storage.queue import RedisJobQueue
@@ -219,3 +219,15 @@ def test_retrying_a_run_that_was_never_read_to_its_end_reads_it_again(engine):
     with session_scope(engine) as session:
         assert runs.sweep_runs(session, idle=set()) == [(Job.DISCOVER, made.run_id)]
         assert runs.claim_run(session, made.run_id) is not None
+
+
+def test_a_machine_that_vanishes_in_a_transaction_frees_its_rows_soon(engine, database_url):
+    """PostgreSQL itself ends the transaction; tests/faults/test_network.py pulls a cable."""
+    shown = rows(engine, "SELECT current_setting('idle_in_transaction_session_timeout')")
+    assert shown == [("15s",)]
+    separator = "&" if "?" in database_url else "?"
+    own = f"{database_url}{separator}options=-c%20idle_in_transaction_session_timeout%3D1h"
+    made = make_engine(own, pool_size=1)
+    shown = rows(made, "SELECT current_setting('idle_in_transaction_session_timeout')")
+    made.dispose()
+    assert shown == [("1h",)]  # the operator's own word counts
