@@ -168,12 +168,6 @@ def _path_and_query(rest: str) -> str:
     return quote(rest, safe=_SAFE, encoding="utf-8", errors="replace")
 
 
-def canonical_url(text: str) -> str:
-    """One spelling for a URL: the key of a photo. Query and path keep their case. Raises as
-    parse_url does."""
-    return str(parse_url(text))
-
-
 def _short(text: str, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 

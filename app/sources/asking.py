@@ -1,138 +1,23 @@
-"""Requests to servers whose refusals say more than their status: a challenge to sign in, a reason
-in JSON. The fetcher does the work; here its refusals are read before they become errors."""
+"""What sources that speak an API have in common: pages of JSON, addresses, credentials, errors."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-import aiohttp
-
-from app.core.errors import BadInput, ClairError, PhotoRejected, SourceUnavailable
+from app.core.errors import BadInput, PhotoRejected
 from app.core.sources import SourceField, SourceSpec
-from app.sources.addresses import WebAddress, parse_url
-from app.sources.hosts import retry_after
-from app.sources.http import Fetcher, HttpStream
+from app.sources.addresses import parse_url
+from app.sources.http import Fetcher
+from app.sources.refusals import Explain, json_object
 
-if TYPE_CHECKING:
-    from app.sources.clock import RequestClock
-    from app.sources.http import _Request
-
-MAX_REFUSAL_BYTES = 64_000
-REFUSAL_SECONDS = 5.0
 MAX_PAGE_BYTES = 64_000_000
-_ANSWERS = frozenset({200, 207, 304})
 COMPRESSED = {"Accept-Encoding": "gzip, deflate"}
 """Asks for a listing that is compressed on its way; photos are not."""
 
 API_ADDRESS = SourceField(
     "api", "API address", "Another one than usual, for proxies and tests.", leads=True
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An answer other than the wanted one.
-
-    `after`: seconds to wait, where it says so. `challenges`: how to sign in. `location`: where the
-    thing is instead. `body`: the first 64 kB.
-    """
-
-    status: int
-    address: str
-    after: float | None = None
-    challenges: tuple[str, ...] = ()
-    location: str = ""
-    body: bytes = b""
-
-    def json(self) -> dict[str, object]:
-        """The body's JSON object, empty where it is none."""
-        return json_object(self.body) or {}
-
-
-Explain = Callable[[Refusal], ClairError | None]
-"""What a refusal means for a photo or a listing; None where its status says it all.
-
-A SourceUnavailable is tried again by the fetcher, like any other passing fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    stream: HttpStream
-    headers: Mapping[str, str]
-
-
-class _Asker(Fetcher):
-    """The process's fetcher, with its session, limits and gate, for one request."""
-
-    def __init__(self, fetcher: Fetcher, explain: Explain) -> None:
-        vars(self).update(vars(fetcher))
-        self.headers: Mapping[str, str] = {}
-        self._explain = explain
-
-    def _judge(self, response: aiohttp.ClientResponse, address: WebAddress) -> None:
-        if response.status in _ANSWERS:
-            super()._judge(response, address)
-
-    async def _answer(
-        self, request: _Request, clock: RequestClock
-    ) -> tuple[aiohttp.ClientResponse, WebAddress]:
-        response, address = await super()._answer(request, clock)
-        if response.status in _ANSWERS:
-            self.headers = response.headers
-            return response, address
-        try:
-            error: ClairError | None = None
-            if address.origin == request.address.origin:  # another host can't speak for this one
-                error = self._explain(await _refusal(response, str(address)))
-            if error is not None:
-                if isinstance(error, SourceUnavailable) and error.after is not None:
-                    self.gate.postpone(address.origin, error.after)
-                raise error
-            super()._judge(response, address)
-        finally:
-            response.release()
-        raise PhotoRejected(f"http-{response.status}", f"{address} answered {response.status}.")
-
-
-async def _refusal(response: aiohttp.ClientResponse, address: str) -> Refusal:
-    headers = response.headers
-    body = b""
-    try:
-        async with asyncio.timeout(REFUSAL_SECONDS):
-            while len(body) < MAX_REFUSAL_BYTES and (part := await response.content.readany()):
-                body += part
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        pass  # the status counts then, and what came of the body
-    return Refusal(
-        response.status,
-        address,
-        retry_after(headers.get("Retry-After")),
-        tuple(headers.getall("WWW-Authenticate", ())),
-        headers.get("Location", ""),
-        body[:MAX_REFUSAL_BYTES],
-    )
-
-
-@asynccontextmanager
-async def ask(
-    fetcher: Fetcher,
-    url: str,
-    explain: Explain,
-    *,
-    headers: Mapping[str, str] | None = None,
-    unless: str | None = None,
-    method: str = "GET",
-    body: bytes | None = None,
-) -> AsyncIterator[Answered]:
-    """Opens `url` as Fetcher.open does, with its errors and those that `explain` makes."""
-    asker = _Asker(fetcher, explain)
-    async with asker.open(url, headers=headers, unless=unless, method=method, body=body) as stream:
-        yield Answered(stream, asker.headers)
 
 
 async def ask_json(
@@ -155,8 +40,9 @@ async def ask_json(
     method = "GET" if body is None else "POST"
     parts: list[bytes] = []
     total = 0
-    async with ask(fetcher, url, explain, headers=sent, method=method, body=data) as answered:
-        async for chunk in answered.stream.chunks():
+    asked = fetcher.open(url, headers=sent, method=method, body=data, explain=explain)
+    async with asked as stream:
+        async for chunk in stream.chunks():
             total += len(chunk)
             if total > MAX_PAGE_BYTES:
                 raise bad_listing(f"A listing is larger than {MAX_PAGE_BYTES // 10**6} MB.")
@@ -165,15 +51,6 @@ async def ask_json(
     if found is None:
         raise bad_listing(f"{url.partition('?')[0]} does not answer as its API does.")
     return found
-
-
-def json_object(data: bytes) -> dict[str, object] | None:
-    """None where `data` is no JSON object."""
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def bad_listing(message: str) -> PhotoRejected:

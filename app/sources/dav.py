@@ -11,15 +11,7 @@ from app.core.errors import BadInput, ClairError, ForbiddenAddress, PhotoRejecte
 from app.core.marks import HOME_MARK
 from app.core.photos import BadEntry, Locator
 from app.sources.addresses import WebAddress, parse_url
-from app.sources.asking import (
-    COMPRESSED,
-    MAX_PAGE_BYTES,
-    Answered,
-    Explain,
-    Refusal,
-    ask,
-    bad_listing,
-)
+from app.sources.asking import COMPRESSED, MAX_PAGE_BYTES, bad_listing
 from app.sources.http import Fetcher, HttpStream
 from app.sources.login import Login
 from app.sources.multistatus import (
@@ -29,6 +21,7 @@ from app.sources.multistatus import (
     entity_tag,
     version_of,
 )
+from app.sources.refusals import Explain, Refusal
 from app.sources.walking import Folder, Found, Wanted, is_hidden, joined
 
 MAX_MEMBERS = 100_000
@@ -139,11 +132,11 @@ class DavFolder:
         """What the server says of `url`, and with depth 1 of its members."""
         headers = {**_LISTING, "Depth": str(depth)}
         # Read at once: the fetcher's deadline must not run while the photos are being stored.
-        async with self._request("PROPFIND", url, headers, PROPFIND) as answered:
+        async with self._request("PROPFIND", url, headers, PROPFIND) as stream:
             reader = MultistatusReader()
             found: list[Resource] = []
             total = 0
-            async for chunk in answered.stream.chunks():
+            async for chunk in stream.chunks():
                 total += len(chunk)
                 if total > MAX_PAGE_BYTES:
                     raise bad_listing(f"The listing is larger than {MAX_PAGE_BYTES // 10**6} MB.")
@@ -171,11 +164,10 @@ class DavFolder:
         headers = {}
         if unless is not None and unless.startswith('"') and unless.isascii():
             headers = {"If-None-Match": unless} if unless.isprintable() else {}
-        async with self._request("GET", url.removesuffix("/"), headers) as answered:
-            stream = answered.stream
-            modified = answered.headers.get("Last-Modified")
+        async with self._request("GET", url.removesuffix("/"), headers) as stream:
+            modified = stream.headers.get("Last-Modified")
             by_time = version_of(None, modified, stream.size)
-            tag = entity_tag(answered.headers.get("ETag"))
+            tag = entity_tag(stream.headers.get("ETag"))
             listed_by_time = locator.version is not None and not locator.version.startswith('"')
             stream.version = by_time if listed_by_time or tag is None else tag
             yield stream
@@ -193,7 +185,7 @@ class DavFolder:
     @asynccontextmanager
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
-    ) -> AsyncIterator[Answered]:
+    ) -> AsyncIterator[HttpStream]:
         async with AsyncExitStack() as held:
             yield await self._answered(held, method, url, headers, body)
 
@@ -204,7 +196,7 @@ class DavFolder:
         url: str,
         headers: Mapping[str, str],
         body: bytes | None,
-    ) -> Answered:
+    ) -> HttpStream:
         address = self._fetcher.policy.check_url(url)
         may_learn = True
 
@@ -213,10 +205,10 @@ class DavFolder:
                 return _SignInAgain("The server asks for a sign-in.")
             return self._explain(refusal)
 
-        async def answer() -> Answered:
+        async def answer() -> HttpStream:
             signed = self._login.headers(method, address)
             sent = {**self._headers, **headers, **signed}
-            asked = ask(self._fetcher, url, explain, headers=sent, method=method, body=body)
+            asked = self._fetcher.open(url, headers=sent, method=method, body=body, explain=explain)
             return await held.enter_async_context(asked)
 
         try:

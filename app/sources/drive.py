@@ -15,9 +15,7 @@ from app.core.ports import PhotoStream
 from app.core.sources import SourceField, SourceSpec
 from app.sources.asking import (
     API_ADDRESS,
-    Refusal,
     api_address,
-    ask,
     ask_json,
     bad_listing,
     byte_count,
@@ -26,6 +24,7 @@ from app.sources.asking import (
 )
 from app.sources.http import HttpStream
 from app.sources.kinds import Kind, SourceTools
+from app.sources.refusals import Refusal
 from app.sources.rows import parse_time
 from app.sources.walking import EXCLUDE, INCLUDE, Folder, Found, Wanted, is_hidden, shown, walk
 
@@ -162,8 +161,8 @@ class DriveSource:
         address = f"{match['id']}/{key}" if key and _ID.fullmatch(key) else match["id"]
         url = f"{self._api}/files/{match['id']}?alt=media&supportsAllDrives=true"
         headers = self._headers(address)
-        async with ask(self._fetcher, url, _explain, headers=headers) as answered:
-            yield _Hashed(answered.stream, locator.version)
+        async with self._fetcher.open(url, headers=headers, explain=_explain) as stream:
+            yield _Hashed(stream, locator.version)
 
     async def _children(self, address: str) -> AsyncIterator[_Item]:
         query = {

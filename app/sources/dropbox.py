@@ -22,16 +22,14 @@ from app.core.ports import PhotoStream
 from app.core.sources import SourceField, SourceSpec
 from app.sources.asking import (
     API_ADDRESS,
-    Refusal,
     api_address,
-    ask,
     ask_json,
     bad_listing,
     byte_count,
     checked_secret,
-    json_object,
 )
 from app.sources.kinds import Kind, SourceTools
+from app.sources.refusals import Refusal, json_object
 from app.sources.walking import EXCLUDE, INCLUDE, Folder, Found, Wanted, is_hidden, joined, walk
 
 API = "https://api.dropboxapi.com/2"
@@ -141,15 +139,16 @@ class DropboxSource:
             asked["link_password"] = self._password
         headers = {**self._sign_in, "Dropbox-API-Arg": _header(asked)}
         url = f"{self._content}/sharing/get_shared_link_file"
-        async with ask(
-            self._fetcher, url, _explain, headers=headers, method="POST", body=b""
-        ) as answered:
-            told = json_object(answered.headers.get("Dropbox-API-Result", "").encode()) or {}
+        asked_for = self._fetcher.open(
+            url, headers=headers, method="POST", body=b"", explain=_explain
+        )
+        async with asked_for as stream:
+            told = json_object(stream.headers.get("Dropbox-API-Result", "").encode()) or {}
             version = _rev(told) or locator.version
             if unless is not None and version == unless:
                 raise NotModified
-            answered.stream.version = version
-            yield answered.stream
+            stream.version = version
+            yield stream
 
 
 def _header(asked: dict[str, str]) -> str:

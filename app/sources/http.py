@@ -27,12 +27,14 @@ from app.sources.addresses import AddressPolicy, WebAddress
 from app.sources.clock import Clocks, RequestClock, Stalled
 from app.sources.connect import CheckedConnector, Resolve, system_resolve
 from app.sources.hosts import HostGate, retry_after
+from app.sources.refusals import Explain, read_refusal
 
 USER_AGENT = "ClairVision/0.1"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ENCODINGS = frozenset(
     {"", "gzip", "deflate"} | ({"br"} if HAS_BROTLI else set()) | ({"zstd"} if HAS_ZSTD else set())
 )
+_ANSWERS = frozenset({200, 207, 304})
 _CONDITIONS = ("If-None-Match", "If-Modified-Since")
 _REJECTED = {
     401: ("unauthorised", "wants a sign-in"),
@@ -186,15 +188,18 @@ class Fetcher:
         unless: str | None = None,
         method: str = "GET",
         body: bytes | None = None,
+        explain: Explain | None = None,
     ) -> AbstractAsyncContextManager[HttpStream]:
         """Opens `url` for streaming. `headers` go to its own host only, never along a redirect.
 
         `unless` is the `version` of a stream of before: NotModified is raised where it still holds.
         Methods other than GET are for reading too (PROPFIND, a search by POST): they may be sent
-        again, and are never redirected. Raises ForbiddenAddress, other PhotoRejected, and
+        again, and are never redirected. `explain` reads refusals before they become errors, as long
+        as they come from the address's own host. Raises ForbiddenAddress, other PhotoRejected, and
         SourceUnavailable, all of them on entering.
         """
-        return _Opening(self, url, method, {**(headers or {}), **_condition(unless)}, body)
+        sent = {**(headers or {}), **_condition(unless)}
+        return _Opening(self, url, method, sent, body, explain)
 
     async def opened(self, request: _Request, origin: str) -> HttpStream:
         """Tries until there is a good response. The caller closes it, then leaves the gate."""
@@ -233,6 +238,8 @@ class Fetcher:
             response = await self._request(request, clock)
             if response.status not in _REDIRECTS or request.method != "GET":
                 try:
+                    if request.explain is not None and response.status not in _ANSWERS:
+                        await self._explained(request.explain, response, address)
                     self._judge(response, address)
                 except BaseException:
                     response.release()
@@ -243,8 +250,10 @@ class Fetcher:
             if not location:
                 raise PhotoRejected("bad-redirect", f"{address} redirects to nowhere.")
             address = self.policy.check_url(location, base=str(address))
-            # A condition holds for the photo wherever it lies; nothing else travels on.
-            request = _Request("GET", address, request.conditions(), None)
+            # A condition holds for the photo wherever it lies; nothing else travels on, and no host
+            # can speak for another.
+            explain = request.explain if address.origin == request.address.origin else None
+            request = _Request("GET", address, request.conditions(), None, explain)
         raise PhotoRejected(
             "too-many-redirects", f"{address} redirects more than {self.limits.redirects} times."
         )
@@ -268,6 +277,16 @@ class Fetcher:
             raise _timed_out(str(address), self.limits.total_seconds) from error
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(address, error) from error
+
+    async def _explained(
+        self, explain: Explain, response: aiohttp.ClientResponse, address: WebAddress
+    ) -> None:
+        error = explain(await read_refusal(response, str(address)))
+        if error is None:
+            return
+        if isinstance(error, SourceUnavailable) and error.after is not None:
+            self._gate.postpone(address.origin, error.after)
+        raise error
 
     def _judge(self, response: aiohttp.ClientResponse, address: WebAddress) -> None:
         status = response.status
@@ -296,15 +315,22 @@ class _Opening:
     """What `Fetcher.open` returns."""
 
     def __init__(
-        self, fetcher: Fetcher, url: str, method: str, headers: dict[str, str], body: bytes | None
+        self,
+        fetcher: Fetcher,
+        url: str,
+        method: str,
+        headers: dict[str, str],
+        body: bytes | None,
+        explain: Explain | None,
     ) -> None:
         self._fetcher, self._url = fetcher, url
         self._method, self._headers, self._body = method, headers, body
+        self._explain = explain
 
     async def __aenter__(self) -> HttpStream:
         address = self._fetcher.policy.check_url(self._url)
         self._origin = address.origin
-        request = _Request(self._method, address, self._headers, self._body)
+        request = _Request(self._method, address, self._headers, self._body, self._explain)
         self._stream = await self._fetcher.opened(request, self._origin)
         return self._stream
 
@@ -318,6 +344,7 @@ class _Request(NamedTuple):
     address: WebAddress
     headers: dict[str, str]
     body: bytes | None
+    explain: Explain | None
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.address}>"  # headers may sign in

@@ -14,10 +14,11 @@ from app.core.photos import BadEntry, Locator
 from app.core.ports import PhotoStream
 from app.core.sources import SourceField, SourceSpec
 from app.sources.addresses import parse_url
-from app.sources.asking import Refusal, wrong_place
+from app.sources.asking import wrong_place
 from app.sources.dav import DavFolder, folder_address, refused
 from app.sources.kinds import Kind, SourceTools
 from app.sources.login import HeaderLogin, basic
+from app.sources.refusals import Refusal
 from app.sources.walking import EXCLUDE, INCLUDE, Wanted, walk
 
 _LINK = re.compile(

@@ -8,7 +8,6 @@ took an installation at rest 8 % of a core; ours wait for a bell that senders ri
 from __future__ import annotations
 
 import threading
-import time
 
 import redis
 from dramatiq import Broker, Message, MessageProxy
@@ -204,21 +203,3 @@ class RedisJobQueue:
     def close(self) -> None:
         self._broker.close()
         self._client.close()
-
-
-def wait_for_redis(redis_url: str, timeout: float) -> None:
-    """Return once Redis answers. Raises ServiceDown after `timeout` seconds."""
-    client: redis.Redis = redis.Redis.from_url(redis_url)
-    deadline = time.monotonic() + timeout
-    try:
-        while True:
-            try:
-                client.ping()
-            except RedisError as error:
-                if time.monotonic() > deadline:
-                    raise ServiceDown("Redis does not answer.") from error
-                time.sleep(0.1)
-            else:
-                return
-    finally:
-        client.close()

@@ -10,7 +10,7 @@ from dramatiq.worker import Worker
 
 from app.core.errors import EncoderWarming, ServiceDown
 from app.core.jobs import JOB_QUEUE, Job, Queue
-from app.storage.queue import RedisJobQueue, make_broker, wait_for_redis
+from app.storage.queue import RedisJobQueue, make_broker
 
 
 @pytest.fixture
@@ -161,11 +161,3 @@ class TestWithoutRedis:
         ):
             with pytest.raises(ServiceDown):
                 use()
-
-    def test_waiting_for_it_ends(self):
-        with pytest.raises(ServiceDown):
-            wait_for_redis("redis://127.0.0.1:1/0", timeout=0.1)
-
-
-def test_waiting_for_a_redis_that_is_there(redis_url):
-    wait_for_redis(redis_url, timeout=20)
