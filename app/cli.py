@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.commands import demo, operate, photos, runs, serve, sources
+from app.commands import demo, graph, operate, photos, runs, serve, sources
 
 cli = typer.Typer(
     name="clairvision",
@@ -39,6 +39,7 @@ cli.command()(photos.ingest)
 cli.command()(sources.sources)
 cli.add_typer(sources.source, name="source")
 cli.add_typer(runs.run, name="run")
+cli.add_typer(graph.graph, name="graph")
 cli.command()(photos.search)
 cli.command()(operate.status)
 cli.command()(photos.faces)

@@ -48,6 +48,7 @@ from app.web.commands import Commands
 from app.web.credentials import Cookies, Credentials
 from app.web.errors import ErrorResponses
 from app.web.event_pages import EventPages
+from app.web.graph_api import GraphApi
 from app.web.headers import SecurityHeaders
 from app.web.hosts import HostCheck
 from app.web.hub import Hub
@@ -130,6 +131,7 @@ def create_app(
         ),
         api=Api(engine, commands, searcher, image_model),
         ingests=IngestApi(engine, commands),
+        graph=GraphApi(engine),
         sockets=Sockets(engine, hub, Tickets(client), credentials, settings.address),
     )
 

@@ -1,12 +1,13 @@
 """Ingest throughput against the bare model: what the whole way costs beside embedding and faces.
 
-Value: CPU seconds a photo of a loop that only embeds pictures and finds faces, the decoded pictures
-already in memory, ÷ CPU seconds a photo of the whole ingest (all processes of the installation:
-fetch with 100 ms delay, decode, derive, embed, faces, PostgreSQL, Redis, web). Both use the same
-encoders on the same photos; loop and ingest alternate, and the value is the median of the pairs.
-`details` holds the wall-clock ratio, the CPU by process, the memory peak (PSS over all processes),
-the bytes on disk before the first and after each segment, and a scan of the home folder for
-originals. `--photos 10000` shows how both grow.
+Value: photos a second of the whole ingest (fetch with 100 ms delay, decode, derive, embed, faces,
+PostgreSQL, Redis, web) ÷ those of a loop that only embeds pictures and finds faces, the decoded
+pictures already in memory. Both use the same encoders, and their threads, on the same photos; loop
+and ingest alternate, and the value is the median of the pairs. The ingest can do its other work
+while the encoders leave a core idle; `cpu_ratio` is what it costs nevertheless: processor seconds a
+photo of the loop ÷ those of all processes of the installation. `details` also holds the CPU by
+process, the memory peak (PSS over all processes), the bytes on disk before the first and after each
+segment, and a scan of the home folder for originals. `--photos 10000` shows how both grow.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from benchmarks._installation import Installation, RemotePhotos
 from benchmarks._photos import photos
 from benchmarks._report import arguments, report, say
 
-BAR = 0.80
+BAR, CPU_BAR = 0.90, 0.80
 MEMORY_BAR_MB = 3000
 BATCH = 16
 
@@ -120,26 +121,33 @@ def main() -> int:
                 rates.append(1 / segment_.wall)
                 peaks.append(installation.peak)
                 say(
-                    f"segment {segment + 1}: {pairs[-1]:.3f} (wall {walls[-1]:.3f}),"
+                    f"segment {segment + 1}: {walls[-1]:.3f} (CPU {pairs[-1]:.3f}),"
                     f" {rates[-1]:.1f} photos/s, loop {1 / loop_wall:.1f}"
                 )
             known = {photo[1000:1064] for photo in photos(options.photos, options.data)}
             kept = originals_in(home, known)
             peak, parts = installation.peak, installation.peak_parts
-    value = statistics.median(pairs)
+    value, cpu_ratio = statistics.median(walls), statistics.median(pairs)
     return report(
         {
             "name": "ingest",
             "value": round(value, 4),
             "unit": "ratio",
-            "baseline": "embed-and-face loop on decoded pictures in memory, CPU seconds a photo",
+            "baseline": "embed-and-face loop on decoded pictures in memory, photos a second",
             "bar": BAR,
-            "holds": value >= BAR and not kept and peak < MEMORY_BAR_MB * 1e6,
-            "runs": len(pairs),
+            "holds": value >= BAR
+            and cpu_ratio >= CPU_BAR
+            and not kept
+            and peak < MEMORY_BAR_MB * 1e6,
+            "runs": len(walls),
             "details": {
                 "photos": size * options.segments,
-                "pairs": [round(pair, 4) for pair in pairs],
-                "wall_ratio": {"value": round(statistics.median(walls), 4)},
+                "pairs": [round(wall, 4) for wall in walls],
+                "cpu_ratio": {
+                    "value": round(cpu_ratio, 4),
+                    "bar": CPU_BAR,
+                    "pairs": [round(pair, 4) for pair in pairs],
+                },
                 "photos_per_second": round(statistics.median(rates), 2),
                 "cpu_ms_per_photo": _mean_parts(segments),
                 "disk_mb": {

@@ -67,13 +67,9 @@ def register_query(broker: RedisBroker, encoder: Callable[[], TextEncoder]) -> N
 def register_graph(broker: RedisBroker, environment: Mapping[str, str], engine: Engine) -> None:
     """Actors of the graph queue. The work itself runs in a child process (SECURITY.md 5)."""
 
-    @_actor(broker, Job.BUILD_GRAPH)
-    def build_graph(run_id: int) -> None:
-        _in_child(environment, engine, Job.BUILD_GRAPH, run_id)
-
-    @_actor(broker, Job.BUILD_LAYOUT)
-    def build_layout(run_id: int) -> None:
-        _in_child(environment, engine, Job.BUILD_LAYOUT, run_id)
+    @_actor(broker, Job.BUILD_STAGE)
+    def build_stage(run_id: int) -> None:
+        _in_child(environment, engine, run_id)
 
 
 def _actor(broker: RedisBroker, job: Job, **options: Any) -> ActorDecorator:
@@ -82,12 +78,14 @@ def _actor(broker: RedisBroker, job: Job, **options: Any) -> ActorDecorator:
     )
 
 
-def _in_child(environment: Mapping[str, str], engine: Engine, job: Job, run_id: int) -> None:
+def _in_child(environment: Mapping[str, str], engine: Engine, run_id: int) -> None:
     lifeline = lifeline_fd(environment)
     child = subprocess.Popen(
-        [sys.executable, "-m", "workers.job", job.value, str(run_id)],
+        [sys.executable, "-m", "workers.job", str(run_id)],
         env=dict(environment),
         pass_fds=() if lifeline is None else (lifeline,),
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         # Dramatiq's Shutdown is raised between two instructions, so no single wait may be long.
@@ -95,18 +93,20 @@ def _in_child(environment: Mapping[str, str], engine: Engine, job: Job, run_id: 
             time.sleep(_POLL_SECONDS)
     except Shutdown:
         _end(child)
+        assert child.stdout is not None  # noqa: S101 - a pipe was asked for
+        begun = [int(line) for line in child.stdout.read().split()]
         with session_scope(engine) as session:
-            give_back_run(session, run_id, after=0.0)
-        log.info("%s %s given back: the worker stops", job, run_id)
+            give_back_run(session, begun[-1] if begun else run_id, after=0.0)
+        log.info("run %s given back: the worker stops", run_id)
         return
     finally:
         _end(child)
     if child.returncode:
         # The child has logged why, and the run's row says it.
-        log.warning("%s %s ended with %s", job, run_id, child.returncode)
+        log.warning("run %s ended with %s", run_id, child.returncode)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: subprocess.Popen[str]) -> None:
     if child.poll() is None:
         child.kill()
         child.wait()

@@ -1,4 +1,4 @@
-"""One graph or layout job in a process of its own: `python -m workers.job build_graph RUN`.
+"""The stages after an ingest, in a process of their own: `python -m workers.job RUN`.
 
 FAISS, numba and UMAP cost hundreds of megabytes and hold the interpreter for long, so they live
 only as long as the job does, away from the worker that keeps Dramatiq's heartbeat.
@@ -9,44 +9,78 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import Engine
 
 from app.core.errors import ClairError, DiskFull, ServiceDown
-from app.core.jobs import Job
 from app.embedded.lifeline import exit_with_parent
 from app.encoders.registry import profile_models
-from app.graph.build import build_graph
+from app.graph.build import GraphStage
+from app.graph.stage import Carried, Stage, carry_out
 from app.ingest.discovery import RETRY_WAIT
 from app.ingest.pipeline import PATIENCE_SECONDS
 from app.ingest.runs import fail_run, give_back_run
 from app.settings import Settings
-from app.space.build import build_layout
+from app.space.build import LayoutStage
 from app.storage.blobs import open_blobs
 from app.storage.engine import make_engine, session_scope
 from app.storage.progress import Change, ProgressPublisher
-from app.storage.queue import RedisJobQueue
+from app.storage.tables import Run, RunKind
 from workers.logs import set_up_logging
 
 log = logging.getLogger(__name__)
 
+_CHANGES = {RunKind.LAYOUT: Change.LAYOUT}
 
-def run_job(settings: Settings, engine: Engine, job: Job, run_id: int) -> None:
-    """Carry the job out and send the next one on its way."""
-    assert settings.redis_url  # noqa: S101 - the supervisor always hands it on
+
+def stage_of(kind: RunKind, settings: Settings, engine: Engine) -> Stage[Any, Any]:
+    """The work of a kind of run. Raises KeyError for an ingest, which is none."""
     image_model, _ = profile_models(settings.encoders)
+    stages: dict[RunKind, Callable[[], Stage[Any, Any]]] = {
+        RunKind.GRAPH: lambda: GraphStage(engine, image_model, settings.home / "cache" / "graph"),
+        RunKind.LAYOUT: lambda: LayoutStage(
+            image_model, open_blobs(settings.home, settings.blobs_url)
+        ),
+    }
+    return stages[kind]()
+
+
+def run_stages(settings: Settings, engine: Engine, run_id: int) -> None:
+    """Carry the run out, and those that follow it: this process has loaded already what they need.
+
+    Each is claimed like any other, so that nothing is lost if this process dies between two.
+    """
+    assert settings.redis_url  # noqa: S101 - the supervisor always hands it on
     progress = ProgressPublisher(settings.redis_url)
-    jobs = RedisJobQueue(settings.redis_url)
-    if job is Job.BUILD_GRAPH:
-        following = build_graph(engine, run_id, image_model)
-        if following is not None:
-            jobs.send(Job.BUILD_LAYOUT, following)
-    elif job is Job.BUILD_LAYOUT:
-        blobs = open_blobs(settings.home, settings.blobs_url)
-        event_id = build_layout(engine, blobs, run_id, image_model)
-        if event_id is not None:
-            progress.publish(event_id, Change.LAYOUT)
-            progress.publish(event_id)
+    following: int | None = run_id
+    while following is not None:
+        with session_scope(engine) as session:
+            run = session.get(Run, following)
+        if run is None:
+            return  # its event was deleted
+        print(following, flush=True)  # noqa: T201 - the worker gives back what was begun last
+        carried = _carry_out(engine, run, stage_of(RunKind(run.kind), settings, engine))
+        following = carried.following.id if carried and carried.following else None
+        if carried is not None:
+            progress.publish(carried.event_id, _CHANGES.get(RunKind(run.kind), Change.PROGRESS))
+            progress.publish(carried.event_id)
+
+
+def _carry_out(engine: Engine, run: Run, stage: Stage[Any, Any]) -> Carried | None:
+    """Carry one stage out; what breaks it is written into its run. Raises what can be tried again."""
+    try:
+        return carry_out(engine, run.id, stage)
+    except (ServiceDown, DiskFull):
+        _give_back(engine, run.id)
+        raise
+    except ClairError:
+        raise  # the run's lease runs out and the sweeper tries again, a few times at most
+    except Exception as error:
+        with session_scope(engine) as session:
+            fail_run(session, run.id, f"{type(error).__name__}: {error}"[:500])
+        raise
 
 
 def _give_back(engine: Engine, run_id: int) -> None:
@@ -66,23 +100,16 @@ def main(arguments: list[str]) -> int:
     exit_with_parent()
     settings = Settings.from_environment()
     set_up_logging(settings.log_level)
-    job, run_id = Job(arguments[0]), int(arguments[1])
+    run_id = int(arguments[0])
     assert settings.database_url  # noqa: S101 - the supervisor always hands it on
     engine = make_engine(settings.database_url, pool_size=2, application="clairvision job")
     try:
-        run_job(settings, engine, job, run_id)
-    except (ServiceDown, DiskFull) as error:
-        log.warning("%s %s: %s", job, run_id, error)
-        _give_back(engine, run_id)
-        return 1
+        run_stages(settings, engine, run_id)
     except ClairError as error:
-        # The run's lease runs out and the sweeper tries again, a few times at most.
-        log.warning("%s %s: %s", job, run_id, error)
+        log.warning("run %s: %s", run_id, error)
         return 1
-    except Exception as error:
-        log.exception("%s %s failed", job, run_id)
-        with session_scope(engine) as session:
-            fail_run(session, run_id, f"{type(error).__name__}: {error}"[:500])
+    except Exception:
+        log.exception("run %s failed", run_id)
         return 1
     return 0
 

@@ -8,7 +8,7 @@ CURES: dict[str, str] = {
     VANISHED: "Its source does not list it any more. Keep it, or clear the vanished photos.",
     "bad-address": "Correct the address in the list, then ingest it again.",
     "bad-encoding": "Save the list as UTF-8, then ingest it again.",
-    "forbidden-address": "If this is your own server, add its network to CLAIR_ALLOWED_CIDRS.",
+    "forbidden-address": "If it is your own server, add its network to CLAIR_ALLOWED_CIDRS; then rescan.",
     "not-found": "The server has no such file. Correct the address, or remove the entry.",
     "gone": "The server removed this file for good. Remove the entry from the list.",
     "unauthorised": "The server asks for a sign-in. Give the source new credentials, or a public link.",

@@ -24,20 +24,19 @@ class Job(StrEnum):
     """Actor names, as registered in workers/actors.py.
 
     INGEST_CHUNK names no photos: it tells a worker to take the next chunk, whose turn it is.
+    BUILD_STAGE names a run, whose row says of which stage it is.
     """
 
     DISCOVER = "discover"
     INGEST_CHUNK = "ingest_chunk"
-    BUILD_GRAPH = "build_graph"
-    BUILD_LAYOUT = "build_layout"
+    BUILD_STAGE = "build_stage"
     ENCODE_TEXT = "encode_text"
 
 
 JOB_QUEUE: dict[Job, Queue] = {
     Job.DISCOVER: Queue.DISCOVER,
     Job.INGEST_CHUNK: Queue.INGEST,
-    Job.BUILD_GRAPH: Queue.GRAPH,
-    Job.BUILD_LAYOUT: Queue.GRAPH,
+    Job.BUILD_STAGE: Queue.GRAPH,
     Job.ENCODE_TEXT: Queue.QUERY,
 }
 

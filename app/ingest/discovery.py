@@ -182,7 +182,7 @@ class Discovery:
             rescan.finished_scan(session, run)
             graph = runs.settle(session, run.id)
         if graph is not None:
-            nudge(self.jobs, Job.BUILD_GRAPH, graph.id)
+            nudge(self.jobs, Job.BUILD_STAGE, graph.id)
 
     def _give_back(self, run: Run, after: float) -> None:
         try:

@@ -298,7 +298,7 @@ class Pipeline:
                     graphs.append(graph.id)
         self._tell(claims)
         for run_id in graphs:
-            nudge(self.jobs, Job.BUILD_GRAPH, run_id)
+            nudge(self.jobs, Job.BUILD_STAGE, run_id)
 
 
 def _cores() -> int:

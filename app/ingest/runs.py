@@ -16,12 +16,6 @@ from app.storage.tables import OPEN_RUNS, Event, Run, RunKind, RunState, Source
 RUN_LEASE_SECONDS = 30.0
 MAX_RUN_ATTEMPTS = 3
 
-_JOB_OF_KIND = {
-    RunKind.INGEST: Job.DISCOVER,
-    RunKind.GRAPH: Job.BUILD_GRAPH,
-    RunKind.LAYOUT: Job.BUILD_LAYOUT,
-}
-
 
 def start_ingest(
     session: Session,
@@ -207,10 +201,26 @@ def fail_run(session: Session, run_id: int, message: str) -> None:
 
 def follow_up(session: Session, run: Run, kind: RunKind) -> Run:
     """The next stage after a run of the same event, as a pending run."""
-    following = Run(event_id=run.event_id, kind=kind, parent_id=run.parent_id or run.id)
-    session.add(following)
-    session.flush()
-    return following
+    return start_stage(session, run.event_id, kind, parent_id=run.parent_id or run.id)
+
+
+def start_stage(
+    session: Session, event_id: int, kind: RunKind, *, parent_id: int | None = None
+) -> Run:
+    """A pending run of a stage. One that waits already covers what is asked of it meanwhile, and
+    counts for the newest parent. Commit, then send its job."""
+    made = session.connection().execute(
+        text(
+            "INSERT INTO run (event_id, kind, parent_id, state)"
+            " VALUES (:event, :kind, :parent, 'pending')"
+            " ON CONFLICT (event_id, kind) WHERE state = 'pending' AND kind <> 'ingest'"
+            " DO UPDATE SET parent_id = coalesce(excluded.parent_id, run.parent_id) RETURNING id"
+        ),
+        {"event": event_id, "kind": kind, "parent": parent_id},
+    )
+    started = session.get(Run, made.scalar_one(), populate_existing=True)
+    assert started is not None  # noqa: S101 - it was returned above
+    return started
 
 
 _SETTLED = """
@@ -299,7 +309,7 @@ def sweep_runs(
     ).all()
     jobs = []
     for run_id, kind, state, old in rows:
-        job = _JOB_OF_KIND[RunKind(kind)]
+        job = Job.DISCOVER if kind == RunKind.INGEST else Job.BUILD_STAGE
         queue = JOB_QUEUE[job]
         if state == "working" or queue in idle or (old and queue in empty):
             jobs.append((job, run_id))
@@ -311,5 +321,5 @@ def sweep_runs(
         )
     ).all():
         if (graph := settle(session, run_id)) is not None:
-            jobs.append((Job.BUILD_GRAPH, graph.id))
+            jobs.append((Job.BUILD_STAGE, graph.id))
     return jobs

@@ -185,9 +185,7 @@ class IngestService:
             count, thumbs = rescan.clear_vanished(session, source_id)
             graph = None
             if count:
-                graph = Run(event_id=source.event_id, kind=RunKind.GRAPH)
-                session.add(graph)
-                session.flush()
+                graph = runs.start_stage(session, source.event_id, RunKind.GRAPH)
             audit.record(session, by, "clear vanished", f"source {source_id}", f"{count} photos")
         for thumb in thumbs:
             self._blobs.delete(thumb_key(thumb))
@@ -222,7 +220,7 @@ class IngestService:
 
     def _send_graph(self, graph: Run | None) -> None:
         if graph is not None:
-            nudge(self._jobs, Job.BUILD_GRAPH, graph.id)
+            nudge(self._jobs, Job.BUILD_STAGE, graph.id)
 
 
 def _keep_credentials_home(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlmodel import Session, select
 
-from app.storage.tables import Layout
+from app.storage.tables_graph import Layout
 
 LOOK = "look"
 

@@ -218,6 +218,17 @@ def indexed_photo(session: Session, photo_id: int) -> tuple[Photo, Event, Source
     return row
 
 
+def photos_with_slugs(session: Session, photo_ids: Sequence[int]) -> dict[int, tuple[Photo, str]]:
+    """Indexed photos by id, each with its event's slug; others are left out."""
+    rows = session.exec(
+        select(Photo, Event.slug)
+        .options(load_only(*_TILE))
+        .join(Event, col(Event.id) == col(Photo.event_id))
+        .where(col(Photo.id).in_(photo_ids), col(Photo.indexed_at).is_not(None))
+    ).all()
+    return {photo.id: (photo, slug) for photo, slug in rows}
+
+
 def thumb_of(session: Session, photo_id: int) -> str:
     """Content hash of a photo's thumbnail. Raises UnknownPhoto."""
     thumb = session.exec(

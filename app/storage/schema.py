@@ -2,8 +2,8 @@
 
 from sqlmodel import SQLModel
 
-from app.storage import tables, tables_access
+from app.storage import tables, tables_access, tables_graph
 
 metadata = SQLModel.metadata
 
-__all__ = ["metadata", "tables", "tables_access"]
+__all__ = ["metadata", "tables", "tables_access", "tables_graph"]

@@ -1,7 +1,7 @@
-"""Tables of the walk: events, sources, photos, vectors, faces, edges, layouts, runs.
+"""Tables of the walk: events, sources, photos, vectors, faces, runs.
 
-Tables of accounts and operation are in tables_access.py. The schema itself is made by
-app/storage/migrations; tests/storage checks that the two agree.
+What is built from the vectors is in tables_graph.py, accounts and operation in tables_access.py.
+The schema itself is made by app/storage/migrations; tests/storage checks that the two agree.
 """
 
 from __future__ import annotations
@@ -42,8 +42,12 @@ from sqlmodel import Field, SQLModel
 
 
 class RunKind(StrEnum):
+    """`ingest`, and the stages that follow it, each of which reads what the one before has stored."""
+
     INGEST = "ingest"
     GRAPH = "graph"
+    GROUPS = "groups"
+    CLUSTERS = "clusters"
     LAYOUT = "layout"
 
 
@@ -76,7 +80,7 @@ def moment(*, required: bool = False) -> Any:
     return Field(default=None, sa_column=column)
 
 
-def _event(*, index: bool = False) -> Any:
+def event_ref(*, index: bool = False) -> Any:
     return Field(
         sa_column=Column(
             BigInteger, ForeignKey("event.id", ondelete="CASCADE"), nullable=False, index=index
@@ -139,7 +143,7 @@ class Source(SQLModel, table=True):
     )
 
     id: int = row_id()
-    event_id: int = _event()
+    event_id: int = event_ref()
     kind: str = Field(sa_column=Column(Text, nullable=False))
     uri: str = Field(sa_column=Column(Text, nullable=False))
     options: dict[str, str] = Field(
@@ -154,14 +158,14 @@ class Source(SQLModel, table=True):
 
 
 class Run(SQLModel, table=True):
-    """One piece of long work on one event: an ingest of a source, a graph, a layout.
+    """One piece of long work on one event: an ingest of a source, or a stage that follows it.
 
     `lease` is the fencing number: every claim raises it, and a write that carries an older one
     changes nothing. `discovered`, `unchanged` and `duplicates` belong to ingests and are complete
     once `discovery_done`; all other counts are read from the photos themselves while the run is
     open, and kept in `summary` once it is done (a later run may take the photos over).
     `moved` and `gone` are what a rescan found out at its end. `served_at` is when a worker last
-    took photos of it, by which events share the workers.
+    took photos of it, by which events share the workers. `progress` is a stage's own, 0 to 1.
     """
 
     __tablename__ = "run"
@@ -172,10 +176,17 @@ class Run(SQLModel, table=True):
             "lease_until",
             postgresql_where=text("state IN ('pending', 'working')"),
         ),
+        Index(
+            "run_one_pending_stage",
+            "event_id",
+            "kind",
+            unique=True,
+            postgresql_where=text("state = 'pending' AND kind <> 'ingest'"),
+        ),
     )
 
     id: int = row_id()
-    event_id: int = _event()
+    event_id: int = event_ref()
     source_id: int | None = Field(
         default=None, sa_column=Column(BigInteger, ForeignKey("source.id", ondelete="CASCADE"))
     )
@@ -217,6 +228,7 @@ class Run(SQLModel, table=True):
     )
     summary: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     served_at: datetime | None = moment()
+    progress: float | None = Field(default=None, sa_column=Column(REAL))
     created_at: datetime = moment(required=True)
     started_at: datetime | None = moment()
     finished_at: datetime | None = moment()
@@ -227,11 +239,15 @@ class Photo(SQLModel, table=True):
 
     `taken_at` is the camera's wall clock, without zone; `taken_offset` its distance from UTC in
     minutes where the camera recorded one. `width` and `height` are the upright original's pixels.
-    `phash` is the 64-bit perceptual hash as a signed integer.
+    `phash` is the 64-bit perceptual hash as a signed integer, `structure` a small grey picture by
+    which copies are verified (app/graph/structure.py).
 
     Once `indexed_at` is set the photo is in the gallery, and it stays there while it is fetched
     anew, whatever its state. `health` is what is wrong with its original (a reason of
     app/core/failures.py), None while it is well; `gone_at` since when its source no longer lists it.
+
+    `flag` (1 pick, -1 reject), `kept_at` (it stays, whatever resembles it) and `best_at` (the best
+    of whatever group it is in) are the owner's decisions as the table `decision` adds them up.
     """
 
     __tablename__ = "photo"
@@ -263,7 +279,7 @@ class Photo(SQLModel, table=True):
     )
 
     id: int = row_id()
-    event_id: int = _event(index=False)
+    event_id: int = event_ref(index=False)
     source_id: int = Field(
         sa_column=Column(BigInteger, ForeignKey("source.id", ondelete="CASCADE"), nullable=False)
     )
@@ -321,6 +337,12 @@ class Photo(SQLModel, table=True):
     exposure: float | None = Field(default=None, sa_column=Column(REAL))
     clipped: float | None = Field(default=None, sa_column=Column(REAL))
     thumb: str | None = Field(default=None, sa_column=Column(Text))
+    structure: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    flag: int = Field(
+        default=0, sa_column=Column(SmallInteger, nullable=False, server_default=text("0"))
+    )
+    kept_at: datetime | None = moment()
+    best_at: datetime | None = moment()
     created_at: datetime = moment(required=True)
     fetched_at: datetime | None = moment()
     indexed_at: datetime | None = moment()
@@ -332,7 +354,7 @@ class Photo(SQLModel, table=True):
     health_at: datetime | None = moment()
 
 
-def _photo() -> Any:
+def photo_ref() -> Any:
     return Field(
         sa_column=Column(
             BigInteger, ForeignKey("photo.id", ondelete="CASCADE"), nullable=False, index=True
@@ -347,15 +369,15 @@ class PhotoRendition(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("event_id", "key"),)
 
     id: int = row_id()
-    photo_id: int = _photo()
-    event_id: int = _event()
+    photo_id: int = photo_ref()
+    event_id: int = event_ref()
     key: str = Field(sa_column=Column(Text, nullable=False))
     uri: str = Field(sa_column=Column(Text, nullable=False))
     version: str | None = Field(default=None, sa_column=Column(Text))
     size: int | None = Field(default=None, sa_column=Column(BigInteger))
 
 
-def _model() -> Any:
+def model_ref() -> Any:
     return Field(sa_column=Column(SmallInteger, ForeignKey("model.number"), nullable=False))
 
 
@@ -369,9 +391,9 @@ class PhotoVector(SQLModel, table=True):
         {"postgresql_partition_by": "LIST (model)"},
     )
 
-    model: int = _model()
-    photo_id: int = _photo()
-    event_id: int = _event()
+    model: int = model_ref()
+    photo_id: int = photo_ref()
+    event_id: int = event_ref()
     vector: Any = Field(sa_column=Column(HALFVEC, nullable=False))
 
 
@@ -381,14 +403,16 @@ class Face(SQLModel, table=True):
     __tablename__ = "face"
 
     id: int = row_id()
-    photo_id: int = _photo()
-    event_id: int = _event(index=True)
+    photo_id: int = photo_ref()
+    event_id: int = event_ref(index=True)
     box_left: float = Field(sa_column=Column(REAL, nullable=False))
     box_top: float = Field(sa_column=Column(REAL, nullable=False))
     box_right: float = Field(sa_column=Column(REAL, nullable=False))
     box_bottom: float = Field(sa_column=Column(REAL, nullable=False))
     score: float = Field(sa_column=Column(REAL, nullable=False))
     landmarks: list[float] = Field(sa_column=Column(ARRAY(REAL), nullable=False))
+    sharpness: float | None = Field(default=None, sa_column=Column(REAL))
+    frontal: float | None = Field(default=None, sa_column=Column(REAL))
 
 
 class FaceVector(SQLModel, table=True):
@@ -401,61 +425,11 @@ class FaceVector(SQLModel, table=True):
         {"postgresql_partition_by": "LIST (model)"},
     )
 
-    model: int = _model()
+    model: int = model_ref()
     face_id: int = Field(
         sa_column=Column(
             BigInteger, ForeignKey("face.id", ondelete="CASCADE"), nullable=False, index=True
         )
     )
-    event_id: int = _event()
+    event_id: int = event_ref()
     vector: Any = Field(sa_column=Column(HALFVEC, nullable=False))
-
-
-class Edge(SQLModel, table=True):
-    """A directed k-nearest-neighbour edge; `weight` is the cosine similarity."""
-
-    __tablename__ = "edge"
-    __table_args__ = (
-        PrimaryKeyConstraint("event_id", "kind", "src", "dst"),
-        Index("edge_by_dst", "dst"),
-    )
-
-    event_id: int = _event()
-    kind: str = Field(sa_column=Column(Text, nullable=False))
-    src: int = Field(
-        sa_column=Column(BigInteger, ForeignKey("photo.id", ondelete="CASCADE"), nullable=False)
-    )
-    dst: int = Field(
-        sa_column=Column(BigInteger, ForeignKey("photo.id", ondelete="CASCADE"), nullable=False)
-    )
-    model: int = _model()
-    weight: float = Field(sa_column=Column(REAL, nullable=False))
-
-
-class Layout(SQLModel, table=True):
-    """A finished 3D layout of an event. `version` is the content hash of its point cloud blob."""
-
-    __tablename__ = "layout"
-    __table_args__ = (Index("layout_by_event", "event_id", "name", "id"),)
-
-    id: int = row_id()
-    event_id: int = _event()
-    name: str = Field(sa_column=Column(Text, nullable=False))
-    version: str = Field(sa_column=Column(Text, nullable=False))
-    model: int = _model()
-    count: int = Field(sa_column=Column(Integer, nullable=False))
-    bounds: list[float] = Field(sa_column=Column(ARRAY(REAL), nullable=False))
-    created_at: datetime = moment(required=True)
-
-
-class LayoutPoint(SQLModel, table=True):
-    __tablename__ = "layout_point"
-    __table_args__ = (PrimaryKeyConstraint("layout_id", "photo_id"),)
-
-    layout_id: int = Field(
-        sa_column=Column(BigInteger, ForeignKey("layout.id", ondelete="CASCADE"), nullable=False)
-    )
-    photo_id: int = _photo()
-    x: float = Field(sa_column=Column(REAL, nullable=False))
-    y: float = Field(sa_column=Column(REAL, nullable=False))
-    z: float = Field(sa_column=Column(REAL, nullable=False))

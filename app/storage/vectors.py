@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
-from psycopg import sql
 from sqlalchemy import text
 from sqlmodel import Session, select
 
 from app.core.vectors import ModelInfo, VectorKind, Vectors
-from app.storage.copying import copy_rows
+from app.storage.copying import copy_rows, read_columns
 from app.storage.tables import Model
 
 _PARENT = {VectorKind.IMAGE: "photo_vector", VectorKind.FACE: "face_vector"}
@@ -81,22 +81,32 @@ def store_face_vectors(
 
 def event_vectors(session: Session, event_id: int, model: int) -> tuple[NDArray[np.int64], Vectors]:
     """All image vectors of an event's indexed photos: ids (n,) ascending, vectors (n, d) float32."""
-    connection = session.connection().connection.driver_connection
-    assert connection is not None  # noqa: S101 - a session's connection always has its driver's
-    query = sql.SQL(
-        "SELECT v.photo_id, v.vector FROM photo_vector v JOIN photo p ON p.id = v.photo_id"
-        " WHERE v.event_id = %s AND v.model = %s AND p.indexed_at IS NOT NULL ORDER BY v.photo_id"
+    return _read_vectors(session, model, "v.event_id = %(event)s", {"event": event_id})
+
+
+def photo_vectors(
+    session: Session, photo_ids: NDArray[np.int64], model: int
+) -> tuple[NDArray[np.int64], Vectors]:
+    """Those of these photos that are indexed, in the same form; others are left out."""
+    ids = {"ids": photo_ids.tolist()}
+    return _read_vectors(session, model, "v.photo_id = ANY(%(ids)s)", ids)
+
+
+def _read_vectors(
+    session: Session, model: int, where: str, parameters: Mapping[str, Any]
+) -> tuple[NDArray[np.int64], Vectors]:
+    dim = session.exec(select(Model.dim).where(Model.number == model)).one()
+    # A halfvec in binary: its dimensions and a spare field, 16 bits each, then IEEE halves.
+    found = read_columns(
+        session,
+        "SELECT v.photo_id, v.vector FROM photo_vector v"  # noqa: S608 - one of two words of ours
+        " JOIN photo p ON p.id = v.photo_id"
+        f" WHERE {where} AND v.model = %(model)s AND p.indexed_at IS NOT NULL ORDER BY v.photo_id",
+        {"id": "i8", "vector": f"V{4 + 2 * dim}"},
+        {**parameters, "model": model},
     )
-    ids: list[int] = []
-    vectors: list[NDArray[np.float32]] = []
-    with connection.cursor(binary=True) as cursor:
-        cursor.execute(query, (event_id, model))
-        for photo_id, vector in cursor:
-            ids.append(photo_id)
-            vectors.append(vector.to_numpy())
-    if not ids:
-        return np.empty(0, np.int64), np.empty((0, 0), np.float32)
-    return np.asarray(ids, np.int64), np.asarray(np.stack(vectors), np.float32)
+    halves = np.frombuffer(found["vector"].tobytes(), ">f2").reshape(-1, 2 + dim)
+    return found["id"], halves[:, 2:].astype(np.float32)
 
 
 def nearest_photos(

@@ -14,7 +14,7 @@ from app.storage import gallery
 from app.storage.blobs import BlobStore, cloud_key, thumb_key
 from app.storage.engine import session_scope
 from app.storage.sealing import Sealer
-from app.storage.tables import Layout
+from app.storage.tables_graph import Layout
 from app.web.errors import Malformed, UnknownSpace
 
 _FOREVER = "private, max-age=31536000, immutable"

@@ -18,6 +18,7 @@ from app.web.assets import Static, favicon
 from app.web.authorize import Action
 from app.web.credentials import Credentials
 from app.web.event_pages import EventPages
+from app.web.graph_api import GraphApi
 from app.web.guard import GuardedRoute
 from app.web.ingest_api import IngestApi
 from app.web.media import Media
@@ -39,6 +40,7 @@ class Handlers:
     media: Media
     api: Api
     ingests: IngestApi
+    graph: GraphApi
     sockets: Sockets
 
 
@@ -131,6 +133,7 @@ def url_table(
         get_api(f"{v1}/source-kinds", at.ingests.kinds, action=Action.VIEW_RUNS),
         get_api(f"{v1}{photo}", at.api.photo, action=Action.VIEW_PHOTO),
         get_api(f"{v1}{photo}/similar", at.api.similar, action=Action.VIEW_PHOTO),
+        get_api(f"{v1}{photo}/neighbours", at.graph.neighbours, action=Action.VIEW_PHOTO),
         post("/ws/ticket", at.sockets.ticket, action=Action.WATCH),
         WebSocketRoute("/ws", at.sockets.open),
         page("/healthz", at.operations.healthz, action=Action.CHECK_HEALTH),

@@ -105,6 +105,28 @@ class Hits(BaseModel):
     items: list[Hit]
 
 
+class NeighbourBody(PhotoBody):
+    """Reached in `depth` hops, from the photo `parent`, over an edge of this cosine similarity."""
+
+    event: str
+    depth: int
+    parent: int
+    weight: float
+
+
+class LinkBody(BaseModel):
+    src: int
+    dst: int
+    weight: float
+    kind: str
+
+
+class Neighbourhood(BaseModel):
+    start: int
+    items: list[NeighbourBody]
+    links: list[LinkBody]
+
+
 class SearchResult(Hits):
     query: str
     seconds: float

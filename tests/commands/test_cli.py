@@ -80,6 +80,26 @@ def test_a_folder_is_a_source_too(installation, photos, tmp_path):
     assert (again["indexed"], again["unchanged"]) == (1, 2)
 
 
+def test_the_graph_can_be_watched_and_built_again(indexed, installation, eventually):
+    def states():
+        found = installation.json("graph", "status", "summer-party")["stages"]
+        return {stage["stage"]: stage["state"] for stage in found}
+
+    eventually(lambda: set(states().values()) == {"done"})
+    unchanged = installation.json("graph", "build", "summer-party")["stages"]
+    assert unchanged[0]["skipped"]
+    anew = installation.json("graph", "build", "summer-party", "--anew")["stages"]
+    assert not anew[0]["skipped"]
+    assert anew[0]["figures"]["photos"] == unchanged[0]["figures"]["photos"] > 3
+    code, out, _ = installation.run("graph", "status", "summer-party")
+    assert code == 0
+    assert "graph" in out
+    assert "done" in out
+    code, _, err = installation.run("graph", "build", "no-such-event")
+    assert code == 2
+    assert "no-such-event" in err
+
+
 def test_status_counts_and_lists_workers(indexed, installation, eventually):
     eventually(lambda: len(installation.json("status")["workers"]) == 3)
     status = installation.json("status")
@@ -248,10 +268,10 @@ def test_down_leaves_no_process_behind(installation, tmp_path, photos):
     family = [psutil.Process(state["pid"]), *psutil.Process(state["pid"]).children(recursive=True)]
     assert len(family) > 6
     assert installation.run("down", home=home)[0] == 0
-    _, alive = psutil.wait_procs(family, timeout=20)
-    assert alive == []
-    assert not [
-        p
-        for p in psutil.process_iter(["cmdline"])
-        if str(home) in str(p.info["cmdline"]) and p.pid != os.getpid()
+    others = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(home) in str(process.info["cmdline"]) and process.pid != os.getpid()
     ]
+    _, alive = psutil.wait_procs({*family, *others}, timeout=20)
+    assert alive == []

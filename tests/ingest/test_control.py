@@ -109,7 +109,7 @@ def test_cancelling_gives_waiting_photos_up_until_the_next_ingest(engine, servic
     summary = service.cancel(made.run_id, by="test")
     assert (summary.state, summary.indexed, summary.cancelled) == ("cancelled", 2, 3)
     assert states(engine) == {"indexed": 2, "cancelled": 3}
-    assert [sent[0] for sent in jobs.sent] == [Job.BUILD_GRAPH]  # what there is can be seen
+    assert [sent[0] for sent in jobs.sent] == [Job.BUILD_STAGE]  # what there is can be seen
     with session_scope(engine) as session:
         assert ledger.claim_next(session, 9) == []
     again = service.rescan(made.source_id, by="test")
@@ -128,7 +128,7 @@ def test_the_figures_of_a_cancelled_run_wait_for_what_was_in_hand(engine, servic
         ledger.release(session, [two])  # its worker stopped: nobody takes it up again
         (job,) = runs.sweep_runs(session, idle=set())
         summary = figures.run_summary(session, made.run_id)
-    assert job[0] == Job.BUILD_GRAPH
+    assert job[0] == Job.BUILD_STAGE
     assert (summary.state, summary.indexed, summary.cancelled) == ("cancelled", 1, 4)
     with session_scope(engine) as session:
         assert runs.sweep_runs(session, idle=set()) == []

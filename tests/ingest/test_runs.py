@@ -130,7 +130,7 @@ def test_the_sweeper_settles_what_nobody_settled(engine):
     index_photos(engine, made)
     with session_scope(engine) as session:
         ((job, _),) = runs.sweep_runs(session, idle=set(Queue))
-    assert job is Job.BUILD_GRAPH
+    assert job is Job.BUILD_STAGE
 
 
 def test_summaries_are_json(engine):
@@ -174,7 +174,7 @@ def test_a_pending_run_is_sent_again_only_while_its_queue_is_idle(engine):
             {"id": graph.id},
         )
         assert runs.sweep_runs(session, idle={Queue.INGEST}) == []
-        assert runs.sweep_runs(session, idle={Queue.GRAPH}) == [(Job.BUILD_GRAPH, graph.id)]
+        assert runs.sweep_runs(session, idle={Queue.GRAPH}) == [(Job.BUILD_STAGE, graph.id)]
 
 
 def test_the_same_source_started_at_once_is_one_run(engine):

@@ -3,10 +3,11 @@ import pytest
 from sqlalchemy import text
 
 from app.core.vectors import normalised
-from app.graph.build import build_graph
+from app.graph.build import GraphStage
 from app.graph.knn import nearest_neighbours
+from app.graph.stage import carry_out
 from app.ingest import runs
-from app.space.build import build_layout
+from app.space.build import LayoutStage
 from app.space.cloud import decode_cloud
 from app.space.groups import colour_groups
 from app.space.layout import lay_out
@@ -24,9 +25,14 @@ def blocks(count, size, dim=32, noise=0.02):
     return normalised(centres + rng.normal(scale=noise, size=centres.shape))
 
 
+def graph_of(vectors):
+    found = nearest_neighbours(vectors)
+    return found.rows, found.weights
+
+
 def test_groups_stay_together_in_space():
     vectors = blocks(5, 40)
-    positions = lay_out(vectors, *nearest_neighbours(vectors))
+    positions = lay_out(vectors, *graph_of(vectors))
     assert positions.shape == (200, 3)
     assert np.isfinite(positions).all()
     label = np.arange(200) // 40
@@ -38,21 +44,21 @@ def test_groups_stay_together_in_space():
 
 def test_the_same_photos_get_the_same_places():
     vectors = blocks(3, 20)
-    graph = nearest_neighbours(vectors)
+    graph = graph_of(vectors)
     np.testing.assert_array_equal(lay_out(vectors, *graph), lay_out(vectors, *graph))
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 9])
 def test_few_photos_have_a_place_too(n):
     vectors = normalised(np.random.default_rng(0).normal(size=(n, 16)))
-    positions = lay_out(vectors, *nearest_neighbours(vectors))
+    positions = lay_out(vectors, *graph_of(vectors))
     assert positions.shape == (n, 3)
     assert np.isfinite(positions).all()
 
 
 def test_identical_photos_do_not_break_the_layout():
     vectors = np.tile(np.eye(8, dtype=np.float32)[0], (50, 1))
-    assert np.isfinite(lay_out(vectors, *nearest_neighbours(vectors))).all()
+    assert np.isfinite(lay_out(vectors, *graph_of(vectors))).all()
 
 
 def test_colour_groups_follow_the_vectors():
@@ -70,14 +76,17 @@ def test_the_stage_makes_a_cloud_that_names_every_photo(engine, tmp_path, n):
     index_photos(engine, made)
     with session_scope(engine) as session:
         graph = runs.follow_up(session, session.get(Run, made.run_id), RunKind.GRAPH).id
-    layout_run = build_graph(engine, graph, IMAGE_MODEL)
-    blobs = BlobStore.in_folder(tmp_path / "blobs")
-    assert build_layout(engine, blobs, layout_run, IMAGE_MODEL) == made.event_id
-    assert build_layout(engine, blobs, layout_run, IMAGE_MODEL) is None
+    layout_run = carry_out(
+        engine, graph, GraphStage(engine, IMAGE_MODEL, tmp_path / "kept")
+    ).following
+    stage = LayoutStage(IMAGE_MODEL, BlobStore.in_folder(tmp_path / "blobs"))
+    assert carry_out(engine, layout_run.id, stage).event_id == made.event_id
+    assert carry_out(engine, layout_run.id, stage) is None
     with session_scope(engine) as session:
         layout = latest_layout(session, made.event_id)
         points = session.connection().execute(text("SELECT count(*) FROM layout_point")).scalar()
     assert layout.count == points == n
+    blobs = BlobStore.in_folder(tmp_path / "blobs")
     cloud = decode_cloud(blobs.get(cloud_key(layout.version)))
     assert sorted(cloud.ids.tolist()) == made.photo_ids
 
@@ -91,7 +100,10 @@ def test_old_layouts_and_their_blobs_go(engine, tmp_path):
         index_photos(engine, made, rng.normal(size=(10, IMAGE_MODEL.dim)))
         with session_scope(engine) as session:
             graph = runs.follow_up(session, session.get(Run, made.run_id), RunKind.GRAPH).id
-        build_layout(engine, blobs, build_graph(engine, graph, IMAGE_MODEL), IMAGE_MODEL)
+        layout = carry_out(
+            engine, graph, GraphStage(engine, IMAGE_MODEL, tmp_path / "kept")
+        ).following
+        carry_out(engine, layout.id, LayoutStage(IMAGE_MODEL, blobs))
         with session_scope(engine) as session:
             versions.append(latest_layout(session, made.event_id).version)
     assert len(list((tmp_path / "blobs").rglob("*.bin"))) == 2

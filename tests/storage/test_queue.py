@@ -57,13 +57,13 @@ def test_every_queue_is_counted_from_the_start(jobs):
 
 def test_messages_wait_until_a_worker_comes(jobs, workers, eventually):
     jobs.send(Job.INGEST_CHUNK, [1, 2])
-    jobs.send(Job.BUILD_GRAPH, 7)
+    jobs.send(Job.BUILD_STAGE, 7)
     jobs.send(Job.INGEST_CHUNK, [3], delay=0.2)
     counted = {"ingest": (1, 1), "graph": (1, 0), "query": (0, 0), "discover": (0, 0)}
     assert jobs.lengths() == counted
     done = []
     workers.on(Job.INGEST_CHUNK, done.append)
-    workers.on(Job.BUILD_GRAPH, done.append)
+    workers.on(Job.BUILD_STAGE, done.append)
     workers.start()
     eventually(lambda: len(done) == 3)
     assert sorted(map(str, done)) == ["7", "[1, 2]", "[3]"]

@@ -14,8 +14,9 @@ from app.core.jobs import Job
 from app.core.vectors import ModelInfo
 from app.storage.blobs import BlobStore, cloud_key
 from app.storage.engine import session_scope
-from app.storage.tables import Event, Face, Layout, Photo, Run, Source
+from app.storage.tables import Event, Face, Photo, Run, Source
 from app.storage.tables_access import Audit
+from app.storage.tables_graph import Edge, Layout
 from app.storage.vectors import model_number
 from tests.web.conftest import FixedVectorQueue, Seeder
 
@@ -176,6 +177,37 @@ def test_a_photo_with_what_is_known_of_it(
     assert body["faces"][0]["box"] == pytest.approx([0.1, 0.2, 0.3, 0.5])
     similar = api.get(f"photos/{ids[0]}/similar?limit=2").json()["items"]
     assert [hit["photo_id"] for hit in similar] == ids[1:3]
+
+
+def test_neighbours_over_the_graph(api: TestClient, festival: Festival, engine: Engine) -> None:
+    event, ids = festival
+    with session_scope(engine) as session:
+        for n, weight in enumerate((0.9, 0.8, 0.7)):
+            session.add(
+                Edge(
+                    event_id=event.id,
+                    kind="knn",
+                    src=ids[n],
+                    dst=ids[n + 1],
+                    model=1,
+                    weight=weight,
+                )
+            )
+    body = api.get(f"photos/{ids[0]}/neighbours?depth=2&kind=knn&limit=10").json()
+    assert [(n["id"], n["depth"], n["parent"]) for n in body["items"]] == [
+        (ids[1], 1, ids[0]), (ids[2], 2, ids[1]),
+    ]  # fmt: skip
+    assert set(body["items"][0]) == PHOTO | {"event", "depth", "parent", "weight"}
+    assert body["items"][0]["event"] == "summer-festival"
+    assert [(link["src"], link["dst"]) for link in body["links"]] == [
+        (ids[0], ids[1]), (ids[1], ids[2]),
+    ]  # fmt: skip
+    assert body["start"] == ids[0]
+    for wrong in ("depth=0", "depth=9", "kind=friends", "limit=0", "limit=9999", "depth=x"):
+        refused = api.get(f"photos/{ids[0]}/neighbours?{wrong}")
+        assert refused.status_code in (400, 422)
+        assert refused.json()["title"]
+    assert api.get("photos/999999999/neighbours").status_code == 404
 
 
 def test_the_space_and_its_cloud(

@@ -97,6 +97,7 @@ EXPECTED = {
     "GET /api/v1/source-kinds": READ,
     "GET /api/v1/photos/{photo_id}": READ,
     "GET /api/v1/photos/{photo_id}/similar": READ,
+    "GET /api/v1/photos/{photo_id}/neighbours": READ,
     "POST /ws/ticket": OWNER_ONLY,
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,

@@ -17,7 +17,8 @@ from starlette.websockets import WebSocketDisconnect
 from app.storage import accounts
 from app.storage.engine import session_scope
 from app.storage.progress import CHANNEL, Change, ProgressPublisher
-from app.storage.tables import Event, Layout
+from app.storage.tables import Event
+from app.storage.tables_graph import Layout
 from app.storage.vectors import model_number
 from app.web import hub
 from app.web.authorize import OwnerPrincipal

@@ -136,7 +136,7 @@ def test_later_stages_are_sent_again_only_while_their_queue_is_idle(engine, jobs
     assert sweep_once(engine, jobs, 3) == 0
     jobs._client.flushdb()
     assert sweep_once(engine, jobs, 3) == 1
-    assert waiting(jobs, Queue.GRAPH) == [(Job.BUILD_GRAPH, run_id)]
+    assert waiting(jobs, Queue.GRAPH) == [(Job.BUILD_STAGE, run_id)]
 
 
 def test_a_stage_whose_worker_died_is_sent_again_whatever_waits(engine, jobs):

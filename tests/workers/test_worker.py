@@ -26,6 +26,8 @@ from tests.factories import index_photos, make_photos
 from workers import job
 from workers.main import parse_queues, run_worker
 
+STAGES_DONE = [("graph", "done"), ("layout", "done")]
+
 
 def test_queues_by_name():
     assert parse_queues("query, ingest,query") == [Queue.QUERY, Queue.DISCOVER, Queue.INGEST]
@@ -77,37 +79,38 @@ def child(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 class TestJobInAChild:
-    def test_it_does_its_stage_and_sends_the_next(self, engine, settings):
+    def test_it_does_its_stage_and_those_that_follow(self, engine, settings):
         run_id = graph_of(engine, 30)
-        job.run_job(settings, engine, Job.BUILD_GRAPH, run_id)
-        assert run_rows(engine) == [("graph", "done"), ("layout", "pending")]
-        assert RedisJobQueue(settings.redis_url).lengths()["graph"] == (1, 0)
-        job.run_job(settings, engine, Job.BUILD_GRAPH, run_id)  # a second delivery
-        assert len(run_rows(engine)) == 2
+        job.run_stages(settings, engine, run_id)
+        assert run_rows(engine) == STAGES_DONE
+        job.run_stages(settings, engine, run_id)  # a second delivery
+        assert run_rows(engine) == STAGES_DONE
 
     def test_what_breaks_again_and_again_fails_the_run_with_a_message(self, engine, settings):
         run_id = graph_of(engine, 10)
         with engine.begin() as connection:
             connection.execute(text("DROP TABLE edge"))
-        done = child(settings, Job.BUILD_GRAPH, str(run_id))
+        done = child(settings, str(run_id))
         assert done.returncode == 1
         ((state, message, finished),) = run_rows(engine, "state, message, finished_at")
         assert state == "failed"
         assert "edge" in message
         assert finished is not None
 
-    def test_a_service_that_is_away_leaves_the_run_to_be_tried_again(self, engine, settings):
+    def test_a_service_that_is_away_leaves_the_run_to_be_tried_again(
+        self, engine, settings, monkeypatch
+    ):
         run_id = graph_of(engine, 10)
-        away = Settings.from_environment(
-            {},
-            home=settings.home,
-            database_url=settings.database_url,
-            redis_url="redis://127.0.0.1:1/0",
-        )
+
+        def away(*_):
+            raise ServiceDown("PostgreSQL can't be reached.")
+
+        monkeypatch.setattr(job.LayoutStage, "build", away)
         with pytest.raises(ServiceDown):
-            job.run_job(away, engine, Job.BUILD_GRAPH, run_id)
-        # The next stage is a row already: the sweeper sends it.
-        assert run_rows(engine) == [("graph", "done"), ("layout", "pending")]
+            job.run_stages(settings, engine, run_id)
+        # What is done stays done; the sweeper sends what isn't, and no attempt is counted.
+        assert run_rows(engine)[:-1] == STAGES_DONE[:-1]
+        assert run_rows(engine, "state, attempts")[-1] == ("working", 0)
 
 
 class Process:
@@ -157,7 +160,7 @@ def test_a_process_answers_builds_and_leaves_in_order(engine, settings, start, e
     run_id = graph_of(engine, 30)
     worker = start("query,graph")
     jobs = RedisJobQueue(settings.redis_url)
-    jobs.send(Job.BUILD_GRAPH, run_id)
+    jobs.send(Job.BUILD_STAGE, run_id)
     info = profile_models("pocket")[0]
     packed = jobs.ask(Job.ENCODE_TEXT, info.id, "a red balloon", timeout=60)
     vector = unpack_vector(packed)
@@ -166,7 +169,7 @@ def test_a_process_answers_builds_and_leaves_in_order(engine, settings, start, e
     with pytest.raises(ServiceDown, match="no model"):
         jobs.ask(Job.ENCODE_TEXT, "another-model", "x", timeout=30)
     assert living(engine) == ["graph, query"]
-    eventually(lambda: run_rows(engine) == [("graph", "done"), ("layout", "done")])
+    eventually(lambda: run_rows(engine) == STAGES_DONE)
     assert worker.end() == 0
     assert living(engine) == []
 
@@ -177,7 +180,7 @@ def test_a_stop_in_the_middle_gives_the_stage_back(engine, settings, start, even
     lock = engine.connect()
     lock.execute(text("LOCK TABLE edge"))  # the child waits for it with its lease taken
     worker = start("graph")
-    RedisJobQueue(settings.redis_url).send(Job.BUILD_GRAPH, run_id)
+    RedisJobQueue(settings.redis_url).send(Job.BUILD_STAGE, run_id)
 
     def waits() -> bool:
         with engine.connect() as connection:
