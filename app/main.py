@@ -23,6 +23,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 
 import app
 from app.core.errors import BadInput, DiskFull, ServiceDown
+from app.curate.service import CurateService
 from app.deliver.preview import Previews
 from app.encoders.registry import profile_models
 from app.ingest.decode import DecodePool, DecodeSpec
@@ -46,6 +47,8 @@ from app.web.api import Api
 from app.web.assets import Bundle
 from app.web.commands import Commands
 from app.web.credentials import Cookies, Credentials
+from app.web.curate_api import CurateApi
+from app.web.curate_pages import CuratePages
 from app.web.errors import ErrorResponses
 from app.web.event_pages import EventPages
 from app.web.graph_api import GraphApi
@@ -99,6 +102,7 @@ def create_app(
     ingests = IngestService(
         engine, queue, sealer, blobs, settings.chunk_size, tell=progress.publish
     )
+    curation = CurateService(engine, queue, progress.publish)
     commands = Commands(engine, ingests)
     sources = SourcePages(engine, commands, render)
     searcher = Searcher(queue, RedisCache(redis_url), image_model)
@@ -132,6 +136,8 @@ def create_app(
         api=Api(engine, commands, searcher, image_model),
         ingests=IngestApi(engine, commands),
         graph=GraphApi(engine),
+        curation=CurateApi(engine, curation),
+        curating=CuratePages(engine, curation, render),
         sockets=Sockets(engine, hub, Tickets(client), credentials, settings.address),
     )
 

@@ -1,6 +1,8 @@
 import { defineConfig } from "vitest/config";
 
-const entries = ["base", "gallery", "photo", "space"].map((page) => `src/pages/${page}.ts`);
+const entries = ["base", "duplicates", "gallery", "photo", "scenes", "space"].map(
+  (page) => `src/pages/${page}.ts`,
+);
 
 export default defineConfig({
   // Python serves ../static at /static and reads dist/.vite/manifest.json

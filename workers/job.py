@@ -10,14 +10,17 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine
 
 from app.core.errors import ClairError, DiskFull, ServiceDown
 from app.embedded.lifeline import exit_with_parent
-from app.encoders.registry import profile_models
+from app.encoders.registry import load_text_encoder, profile_models
 from app.graph.build import GraphStage
+from app.graph.clusters import ClustersStage
+from app.graph.groups import GroupsStage
 from app.graph.stage import Carried, Stage, carry_out
 from app.ingest.discovery import RETRY_WAIT
 from app.ingest.pipeline import PATIENCE_SECONDS
@@ -37,12 +40,16 @@ _CHANGES = {RunKind.LAYOUT: Change.LAYOUT}
 
 def stage_of(kind: RunKind, settings: Settings, engine: Engine) -> Stage[Any, Any]:
     """The work of a kind of run. Raises KeyError for an ingest, which is none."""
-    image_model, _ = profile_models(settings.encoders)
+    image_model, face_model = profile_models(settings.encoders)
+    models = settings.home / "models"
+    blobs = open_blobs(settings.home, settings.blobs_url)
     stages: dict[RunKind, Callable[[], Stage[Any, Any]]] = {
         RunKind.GRAPH: lambda: GraphStage(engine, image_model, settings.home / "cache" / "graph"),
-        RunKind.LAYOUT: lambda: LayoutStage(
-            image_model, open_blobs(settings.home, settings.blobs_url)
+        RunKind.GROUPS: lambda: GroupsStage(engine, image_model, blobs),
+        RunKind.CLUSTERS: lambda: ClustersStage(
+            image_model, blobs, partial(load_text_encoder, settings.encoders, models)
         ),
+        RunKind.LAYOUT: lambda: LayoutStage(image_model, blobs, face_model),
     }
     return stages[kind]()
 

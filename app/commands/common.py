@@ -12,6 +12,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
+from rich.text import Text
 from sqlalchemy import Engine
 
 from app.core.errors import BadInput, ClairError, ServiceDown
@@ -36,8 +37,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Profile = Annotated[str | None, typer.Option(help="Which models: pocket or studio.")]
 
 # JSON alone goes to stdout; everything said to people in passing goes to stderr.
-say = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False, soft_wrap=True)
+# Names and messages are printed letter by letter: a name may hold [brackets] and :colons:.
+say = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,7 +53,7 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except ClairError as error:
-            say.print(f"[red]✗[/red] {error.message}", markup=True, soft_wrap=True)
+            say.print(Text("✗", "red"), error.message, soft_wrap=True)
             if error.cure:
                 say.print(f"  {error.cure}", markup=False, soft_wrap=True)
             raise typer.Exit(EXIT_USAGE if isinstance(error, BadInput) else EXIT_FAILED) from error

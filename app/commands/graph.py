@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlmodel import Session
 
 from app.commands.common import Home, Json, command, connect, out, print_json
 from app.core.errors import ClairError
 from app.core.jobs import Job
+from app.graph.linking import link, unlink
 from app.graph.status import StageStatus, build_again, is_settled, stage_statuses
 from app.ingest.nudges import nudge
 from app.settings import Settings
 from app.storage.engine import session_scope
 from app.storage.gallery import event_by_slug
+from app.storage.tables import Event, Run
 
 graph = typer.Typer(
     help="The similarity graph of an event, and what is built from it.", no_args_is_help=True
 )
+OtherSlug = Annotated[str, typer.Argument(metavar="OTHER", help="Another event.")]
 EventSlug = Annotated[str, typer.Argument(metavar="EVENT", help="The event's name in addresses.")]
 
 _WAIT_SECONDS = 0.3
@@ -72,13 +78,45 @@ def _tell(event: str, found: list[StageStatus], as_json: bool) -> None:
     for each in found:
         share = f" {100 * each.progress:.0f} %" if each.progress is not None else ""
         took = f", {each.seconds:.1f} s" if each.seconds is not None else ""
-        figures = ", ".join(f"{name} {value}" for name, value in each.figures.items())
+        figures = ", ".join(_figure(name, value) for name, value in each.figures.items())
         what = f"  {figures}{took}" if figures or took else ""
         out.print(f"{each.stage:<9} {each.state}{share}{what}", markup=False, soft_wrap=True)
         if each.message:
             out.print(f"          {each.message}", markup=False, soft_wrap=True)
 
 
+def _figure(name: str, value: Any) -> str:
+    words = name.replace("_", " ")
+    return f"{words} {', '.join(value)}" if isinstance(value, dict) else f"{words} {value}"
+
+
 def _body(status: StageStatus) -> dict[str, Any]:
     finished = status.finished_at.isoformat() if status.finished_at else None
     return asdict(status) | {"finished_at": finished}
+
+
+@graph.command("link")
+@command
+def link_events(event: EventSlug, other: OtherSlug, home: Home = None) -> None:
+    """Let photos of two events find each other over the graph."""
+    _relink(link, event, other, home)
+    out.print(f"{event} and {other} are linked; their graphs are built anew.")
+
+
+@graph.command("unlink")
+@command
+def unlink_events(event: EventSlug, other: OtherSlug, home: Home = None) -> None:
+    """Take the link between two events away."""
+    _relink(unlink, event, other, home)
+    out.print(f"{event} and {other} are not linked any more.")
+
+
+def _relink(
+    change: Callable[[Session, Event, Event], list[Run]], event: str, other: str, home: Path | None
+) -> None:
+    connected = connect(Settings.from_environment(home=home))
+    with session_scope(connected.engine) as session:
+        runs = change(session, event_by_slug(session, event), event_by_slug(session, other))
+        ids = [run.id for run in runs]
+    for run_id in ids:
+        nudge(connected.jobs, Job.BUILD_STAGE, run_id)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy import text
 
 import app
@@ -163,9 +164,8 @@ def doctor(as_json: Json = False, home: Home = None, profile: Profile = None) ->
         )
     else:
         for check in checks:
-            mark = "[green]✓[/green]" if check.ok else "[red]✗[/red]"
-            out.print(f"{mark} {check.name}: ", end="")
-            out.print(check.detail, markup=False, soft_wrap=True)
+            mark = Text("✓", "green") if check.ok else Text("✗", "red")
+            out.print(mark, f"{check.name}: {check.detail}", soft_wrap=True)
             if check.cure:
                 out.print(f"    {check.cure}", markup=False, soft_wrap=True)
     if not all(check.ok for check in checks):
@@ -242,7 +242,7 @@ def models_pull(
 
 def _pull(name: str, folder: Path, mirror: str | None, from_file: Path | None) -> None:
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

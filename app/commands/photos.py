@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +37,7 @@ from app.ingest.figures import failed_photos, run_summary
 from app.search.text import search_text
 from app.settings import Settings
 from app.sources.open import KINDS, kind_names, kind_of, recognise
+from app.sources.suffixes import LIST_SUFFIXES, PHOTO_SUFFIXES
 from app.storage import audit
 from app.storage.cache import RedisCache
 from app.storage.engine import session_scope
@@ -42,6 +45,7 @@ from app.storage.events import create_event, find_event, get_event
 
 POLL_SECONDS = 0.5
 FAILURES_TOLD = 1000
+_HOST = re.compile(r"(localhost|([a-z0-9-]+\.)+[a-z]{2,})(:[0-9]+)?(/|$)", re.IGNORECASE)
 
 
 @command
@@ -121,16 +125,27 @@ def checked_source(source: str, kind: str) -> tuple[str, str]:
     """(kind, uri) with local paths made absolute: workers have another current folder."""
     if not source.strip():
         raise BadInput("The source is empty.", cure="Give a folder, or a list of photo addresses.")
-    local = Path(source).expanduser()
+    given, local = source, Path(source).expanduser()
     if "://" not in source:
         source = str(local.absolute())
     if kind == "auto":
-        return recognise(source)[0], source
+        try:
+            return recognise(source)[0], source
+        except BadInput as error:
+            if _HOST.match(given) is None or _is_file_name(given) or local.exists():
+                raise
+            cure = f"{error.cure} For a web address write https://{given}."
+            raise BadInput(error.message, cure=cure) from error
     if kind not in KINDS:
         raise BadInput(
             f"There is no kind of source “{kind}”.", cure=f"Kinds: {', '.join(kind_names())}."
         )
     return kind, source
+
+
+def _is_file_name(source: str) -> bool:
+    """Whether `photos.csv` or the like was meant, which could be a host too."""
+    return os.path.splitext(source)[1].lower() in PHOTO_SUFFIXES | LIST_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -181,11 +196,11 @@ def _begin(connected: Connected, event: str, wanted: Wanted, name: str | None) -
 def follow(engine: Engine, run_id: int, *, quiet: bool) -> RunSummary:
     """Wait until the run has ended or was paused, with a progress bar on stderr."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[count]}"),
+        TextColumn("{task.fields[count]}", markup=False),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[said]}"),
+        TextColumn("{task.fields[said]}", markup=False),
         console=say,
         disable=quiet,
     )

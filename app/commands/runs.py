@@ -5,14 +5,27 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from sqlmodel import select
 
-from app.commands.common import ACTOR, Home, Json, command, connect, ingests, out, print_json
+from app.commands.common import (
+    ACTOR,
+    Connected,
+    Home,
+    Json,
+    command,
+    connect,
+    ingests,
+    out,
+    print_json,
+)
+from app.core.errors import BadInput
 from app.core.failures import cure_for
 from app.core.runs import RunSummary
 from app.ingest.figures import count_failed, failed_photos, run_summary
 from app.ingest.service import IngestService
 from app.settings import Settings
 from app.storage.engine import session_scope
+from app.storage.tables import Photo
 
 RunId = Annotated[int, typer.Argument(help="The run's number.")]
 Reason = Annotated[str | None, typer.Option(help="Only the failures of this reason.")]
@@ -51,11 +64,12 @@ def retry(
     run_id: RunId,
     reason: Reason = None,
     photo: PhotoId = None,
+    ignored: Annotated[bool, typer.Option("--ignored", help="Those that were ignored.")] = False,
     as_json: Json = False,
     home: Home = None,
 ) -> None:
     """Try failures again: all, those of one reason, or one photo."""
-    found = _service(home).retry(run_id, by=ACTOR, reason=reason, photo_id=photo)
+    found = _service(home).retry(run_id, by=ACTOR, reason=reason, photo_id=photo, ignored=ignored)
     said = f"{found.waiting} photos of run {run_id} are worked on; {found.failed} stay failed."
     _told(found, said, as_json)
 
@@ -70,7 +84,10 @@ def ignore(
     home: Home = None,
 ) -> None:
     """Show failures no more: all, those of one reason, or one photo."""
-    found = _service(home).ignore(run_id, by=ACTOR, reason=reason, photo_id=photo)
+    connected = connect(Settings.from_environment(home=home))
+    if reason is not None:
+        _check_reason(connected, run_id, reason)
+    found = ingests(connected).ignore(run_id, by=ACTOR, reason=reason, photo_id=photo)
     said = f"{found.ignored} photos of run {run_id} are ignored; {found.failed} stay failed."
     _told(found, said, as_json)
 
@@ -120,6 +137,18 @@ def failures(
 
 def _service(home: Home) -> IngestService:
     return ingests(connect(Settings.from_environment(home=home)))
+
+
+def _check_reason(connected: Connected, run_id: int, reason: str) -> None:
+    """Raises BadInput where no photo of the run has failed for it, UnknownRun."""
+    with session_scope(connected.engine) as session:
+        run_summary(session, run_id)
+        known = session.exec(select(Photo.reason).where(Photo.run_id == run_id).distinct()).all()
+    if reason not in known:
+        raise BadInput(
+            f"No failure of run {run_id} has the reason “{reason}”.",
+            cure=f"Its reasons: {', '.join(sorted(filter(None, known))) or 'none'}.",
+        )
 
 
 def _told(found: RunSummary, said: str, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from rich.text import Text
 
 from app.commands.common import Home, Profile, command, out, say
 from app.commands.weights import require_weights
@@ -88,7 +89,7 @@ def run_everything(settings: Settings, *, on_ready: Callable[[], None] | None = 
             supervisor.fail(message)
 
     def ready() -> None:
-        say.print(f"ClairVision runs at [bold]{settings.address}[/bold]")
+        say.print("ClairVision runs at", Text(settings.address, "bold"))
         _welcome(settings, services)
         if on_ready is not None:
             on_ready()

@@ -18,11 +18,12 @@ from app.commands.common import (
     out,
     print_json,
 )
-from app.commands.credentials import asked_credentials
+from app.commands.credentials import asked_credentials, parsed_options
 from app.commands.words import ago, every, until
 from app.core.errors import BadInput, UnknownSource
 from app.core.runs import SourceHealth
 from app.ingest.health import source_health
+from app.ingest.rescan import CHANGE_THE_LIST
 from app.settings import Settings
 from app.storage.engine import session_scope
 from app.storage.events import get_event
@@ -108,7 +109,10 @@ def repoint(
     service = ingests(connect(Settings.from_environment(home=home)))
     count, run = service.repoint(source_id, old, new, by=ACTOR)
     if as_json:
-        print_json({"photos": count, "run": run.to_json()})
+        hint = None if run else CHANGE_THE_LIST
+        print_json({"photos": count, "run": run.to_json() if run else None, "hint": hint})
+    elif run is None:
+        out.print(f"{count} addresses are rewritten. {CHANGE_THE_LIST}")
     else:
         out.print(f"{count} addresses are rewritten; run {run.id} looks whether all are there.")
 
@@ -140,16 +144,27 @@ def credentials(
         list[str] | None,
         typer.Argument(help="Names of the credentials, such as password. Values are asked for."),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Change an option too; NAME= removes it."),
+    ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Forget the stored ones.")] = False,
     home: Home = None,
 ) -> None:
-    """Replace a source's credentials. Values are asked for without echo, or are read from the
-    variables CLAIR_CREDENTIAL_<NAME>."""
-    if bool(names) is remove:
-        raise BadInput("Give the names of the credentials, or --remove.")
+    """Replace a source's credentials, or change its options. Values of credentials are asked for
+    without echo, or are read from the variables CLAIR_CREDENTIAL_<NAME>."""
+    options = parsed_options(option or [])
+    if (remove and names) or not (remove or names or options):
+        raise BadInput("Give the names of the credentials, options, or --remove.")
     connected = connect(Settings.from_environment(home=home))
-    ingests(connected).set_credentials(source_id, asked_credentials(names or []), by=ACTOR)
-    if remove:
+    given = asked_credentials(names or []) if names or remove else None
+    forgotten = ingests(connected).set_credentials(source_id, given, options=options, by=ACTOR)
+    if forgotten:
+        out.print(
+            "Stored. The options name another server, and the stored credentials don't go there:"
+            " give them again."
+        )
+    elif remove:
         out.print(f"Source {source_id} has no credentials any more.")
     else:
         out.print(

@@ -6,6 +6,8 @@
     │   ├── UnknownPhoto
     │   ├── UnknownRun
     │   ├── UnknownSource
+    │   ├── UnknownGroup
+    │   ├── UnknownCluster
     │   └── UnknownModel
     ├── NotAllowed               the principal may not do this
     │   └── NotSignedIn
@@ -68,6 +70,22 @@ class UnknownRun(BadInput):
 class UnknownSource(BadInput):
     def __init__(self, source_id: int) -> None:
         super().__init__(f"There is no source {source_id}.")
+
+
+class UnknownGroup(BadInput):
+    def __init__(self, group_id: int) -> None:
+        super().__init__(
+            f"There is no group {group_id} any more.",
+            cure="The photos were grouped anew. Load the page again.",
+        )
+
+
+class UnknownCluster(BadInput):
+    def __init__(self, cluster_id: int) -> None:
+        super().__init__(
+            f"There is no cluster {cluster_id} any more.",
+            cure="The scenes were made anew. Load the page again.",
+        )
 
 
 class UnknownModel(BadInput):

@@ -13,11 +13,17 @@ from sqlalchemy import Engine, text
 from sqlmodel import Session
 
 from app.core.vectors import ModelInfo, Vectors
-from app.graph.edges import alive_photos, replace_edges
+from app.graph.across import (
+    NEIGHBOURS_ACROSS,
+    linked_events,
+    neighbours_across,
+    stamps_of,
+)
+from app.graph.edges import Edges, alive_photos, replace_edges
 from app.graph.kept import Kept, KeptGraphs
-from app.graph.knn import NEIGHBOURS, Neighbours, grow, nearest_neighbours
+from app.graph.knn import NEIGHBOURS, Grown, Neighbours, grow, nearest_neighbours
 from app.graph.stage import Report, Stage
-from app.storage.copying import read_columns
+from app.ingest.runs import start_stage
 from app.storage.engine import session_scope
 from app.storage.tables import Run, RunKind
 from app.storage.tables_graph import EdgeKind
@@ -32,7 +38,7 @@ class Given:
     """`ids` (n,) int64 ascending and their `stamps` (n,) int64: when each vector was made.
 
     `model`: the vectors' partition. `edges_of`: the run that stored the edges that are there, 0
-    where there are none.
+    where there are none. `linked`: other events and what their photos are known by.
     """
 
     event_id: int
@@ -40,6 +46,7 @@ class Given:
     ids: NDArray[np.int64]
     stamps: NDArray[np.int64]
     edges_of: int
+    linked: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -52,13 +59,17 @@ class Made:
     vectors: Vectors
     neighbours: Neighbours
     changed: NDArray[np.bool_] | None
+    across: tuple[NDArray[np.int64], Neighbours]
+
+
+_Found = tuple[NDArray[np.int64], NDArray[np.int64], Vectors, Grown]
 
 
 class GraphStage(Stage[Given, Made]):
     """`folder`: where vectors are kept between two builds."""
 
     kind: ClassVar[RunKind] = RunKind.GRAPH
-    following: ClassVar[RunKind | None] = RunKind.LAYOUT
+    following: ClassVar[RunKind | None] = RunKind.GROUPS
 
     def __init__(self, engine: Engine, model: ModelInfo, folder: Path) -> None:
         self._engine, self._model = engine, model
@@ -67,37 +78,34 @@ class GraphStage(Stage[Given, Made]):
 
     def read(self, session: Session, run: Run) -> Given:
         number = model_number(session, self._model)
-        found = read_columns(
-            session,
-            "SELECT p.id, (extract(epoch FROM greatest(p.indexed_at, p.changed_at)) * 1e6)::int8"
-            " FROM photo p WHERE p.event_id = %(event)s AND p.indexed_at IS NOT NULL AND EXISTS"
-            " (SELECT 1 FROM photo_vector v WHERE v.model = %(model)s AND v.photo_id = p.id)"
-            " ORDER BY p.id",
-            {"id": "i8", "stamp": "i8"},
-            {"event": run.event_id, "model": number},
-        )
+        ids, stamps = stamps_of(session, run.event_id, number)
         edges_of = session.connection().execute(_EDGES_OF, {"event": run.event_id}).scalar()
-        return Given(run.event_id, number, found["id"], found["stamp"], edges_of or 0)
+        linked = {
+            other: _digest(*stamps_of(session, other, number))
+            for other in linked_events(session, run.event_id)
+        }
+        return Given(run.event_id, number, ids, stamps, edges_of or 0, linked)
 
     def fingerprint(self, given: Given) -> str:
-        digest = hashlib.sha256(f"knn-2-{NEIGHBOURS}-{given.model}".encode())
-        digest.update(given.ids.tobytes())
-        digest.update(given.stamps.tobytes())
-        return digest.hexdigest()
+        shape = f"knn-3-{NEIGHBOURS}-{NEIGHBOURS_ACROSS}-{given.model}-{given.linked}"
+        return _digest(given.ids, given.stamps, shape=shape)
 
     def build(self, given: Given, report: Report) -> Made:
         kept = self._kept.load(given.event_id, given.model)
-        made = self._grown(given, kept) if kept is not None else None
-        if made is None:
+        found = self._grown(given, kept) if kept is not None else None
+        if found is None:
             with session_scope(self._engine) as session:
                 ids, vectors = event_vectors(session, given.event_id, given.model)
-            stamps = _stamps_of(ids, given)
             report(0.2)
-            made = Made(ids, stamps, vectors, nearest_neighbours(vectors), None)
-        report(0.8)
-        return made
+            grown = Grown(nearest_neighbours(vectors), None)
+            found = ids, _stamps_of(ids, given), vectors, grown
+        ids, stamps, vectors, grown = found
+        report(0.7)
+        with session_scope(self._engine) as session:
+            across = neighbours_across(session, vectors, list(given.linked), given.model)
+        return Made(ids, stamps, vectors, grown.neighbours, grown.changed, across)
 
-    def _grown(self, given: Given, kept: Kept) -> Made | None:
+    def _grown(self, given: Given, kept: Kept) -> _Found | None:
         """The graph that was kept, repaired; None where it is no start, or too little is left."""
         place = np.searchsorted(kept.ids, given.ids)
         place[place == len(kept.ids)] = 0
@@ -125,21 +133,18 @@ class GraphStage(Stage[Given, Made]):
         if broken.sum() > REBUILD_FROM * len(given.ids):
             return None
         grown = grow(merged, Neighbours(rows, weights, kept.recall), ~known)
-        return Made(given.ids, given.stamps, merged, grown.neighbours, grown.changed)
+        return given.ids, given.stamps, merged, grown
 
     def store(self, session: Session, run: Run, given: Given, made: Made) -> dict[str, Any]:
         # A photo may have been deleted since its vector was read: its edges would dangle.
-        alive = alive_photos(session, run.event_id)
-        stored = replace_edges(
-            session,
-            run.event_id,
-            EdgeKind.KNN,
-            given.model,
-            made.ids,
-            made.neighbours,
-            alive=alive,
-            changed=made.changed,
-        )
+        alive = alive_photos(session, run.event_id, *given.linked)
+        targets, across = made.across
+        links = Edges(EdgeKind.ACROSS, given.model, made.ids, targets, across)
+        replace_edges(session, run.event_id, links, alive=alive)
+        for other in given.linked:  # whose photos may have other neighbours here now
+            start_stage(session, other, RunKind.GRAPH)
+        own = Edges(EdgeKind.KNN, given.model, made.ids, made.ids, made.neighbours)
+        stored = replace_edges(session, run.event_id, own, alive=alive, changed=made.changed)
         kept = Kept(
             made.ids,
             made.stamps,
@@ -153,6 +158,7 @@ class GraphStage(Stage[Given, Made]):
         return {
             "photos": len(made.ids),
             "edges": int(made.neighbours.rows.size),
+            "across": int((across.rows >= 0).sum()),
             "rows_written": stored,
             "recall": made.neighbours.recall,
         }
@@ -160,6 +166,13 @@ class GraphStage(Stage[Given, Made]):
     def stored(self) -> None:
         if self._keep is not None:
             self._kept.save(*self._keep)
+
+
+def _digest(*arrays: NDArray[np.int64], shape: str = "") -> str:
+    digest = hashlib.sha256(shape.encode())
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 _EDGES_OF = text(

@@ -182,10 +182,10 @@ def _without_self(
 
 @dataclass(frozen=True)
 class Grown:
-    """Neighbours after photos came and went, and which rows differ from before."""
+    """Neighbours after photos came and went, and which rows differ from before; None: all may."""
 
     neighbours: Neighbours
-    changed: NDArray[np.bool_]
+    changed: NDArray[np.bool_] | None
 
 
 def grow(vectors: Vectors, known: Neighbours, fresh: NDArray[np.bool_]) -> Grown:

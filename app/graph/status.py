@@ -3,6 +3,7 @@ and layout."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,10 +12,7 @@ from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from app.ingest.runs import start_stage
-from app.storage.tables import OPEN_RUNS, Run, RunKind, RunState
-
-STAGES = (RunKind.GRAPH, RunKind.LAYOUT)
-"""In the order of the walk."""
+from app.storage.tables import OPEN_RUNS, STAGES, Run, RunKind, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,17 @@ def build_again(session: Session, event_id: int, *, anew: bool = False) -> Run:
             ),
             {"event": event_id, "stages": [stage.value for stage in STAGES]},
         )
+        # None counts as fitted, so that all are: turned onto what they were, as after any growth.
+        session.connection().execute(
+            text("UPDATE layout SET fitted = 0 WHERE event_id = :event"), {"event": event_id}
+        )
     return start_stage(session, event_id, STAGES[0])
+
+
+def is_grouped(statuses: Sequence[StageStatus]) -> bool:
+    """Whether nothing that is under way could still change the groups."""
+    early = {RunKind.GRAPH, RunKind.GROUPS}
+    return not any(each.state in OPEN_RUNS for each in statuses if each.stage in early)
 
 
 def is_settled(session: Session, event_id: int) -> bool:

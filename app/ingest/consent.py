@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from sqlalchemy import text
 from sqlmodel import Session
 
 from app.core.errors import BadInput
-from app.storage.tables import Event
+from app.ingest.runs import start_stage
+from app.storage.tables import Event, RunKind
 
 
 def set_faces(
@@ -56,6 +58,20 @@ def forget_faces(session: Session, event_id: int) -> None:
     connection.execute(
         text("UPDATE photo SET faces_at = NULL WHERE event_id = :event"), {"event": event_id}
     )
+    _forget_people(session, {event_id})
+
+
+def _forget_people(session: Session, event_ids: Collection[int]) -> None:
+    """What was laid out by faces goes with them: by the layout stage, which owns it. The sweeper
+    sends the run."""
+    with_people = session.connection().execute(
+        text(
+            "SELECT DISTINCT event_id FROM layout WHERE event_id = ANY(:events) AND name = 'people'"
+        ),
+        {"events": list(event_ids)},
+    )
+    for (event_id,) in with_people.all():
+        start_stage(session, event_id, RunKind.LAYOUT)
 
 
 _EXPIRED = (
@@ -71,9 +87,11 @@ def expire_faces(session: Session) -> int:
     again: that takes a renewed consent (`set_faces`). Events without a retention keep theirs.
     """
     deleted = session.connection().execute(
-        text(f"DELETE FROM face WHERE photo_id IN ({_EXPIRED})")  # noqa: S608 - a constant
+        text(f"DELETE FROM face WHERE photo_id IN ({_EXPIRED}) RETURNING event_id")  # noqa: S608 - a constant
     )
-    return deleted.rowcount
+    events = [row[0] for row in deleted]
+    _forget_people(session, set(events))
+    return len(events)
 
 
 def _forget_expired(session: Session, event_id: int) -> None:

@@ -55,9 +55,15 @@ def cancel(session: Session, run_id: int) -> Run | None:
 
 
 def retry(
-    session: Session, run_id: int, *, reason: str | None = None, photo_id: int | None = None
+    session: Session,
+    run_id: int,
+    *,
+    reason: str | None = None,
+    photo_id: int | None = None,
+    ignored: bool = False,
 ) -> int:
     """Try a run's failures again: all, those of one reason, or one photo (also an ignored one).
+    With `ignored`, those that were ignored instead.
 
     Reopens the run. Returns how many; commit, then send that many photos' tickets. Raises
     UnknownRun, UnknownPhoto.
@@ -71,11 +77,12 @@ def retry(
                 " message = NULL WHERE run_id = :run"
                 # Entries of a list that name nothing which could be tried (sources/listing.py).
                 " AND source_key NOT LIKE 'bad-entry:%'"
-                " AND (state = 'rejected' OR (state = 'ignored' AND id = :photo))"
+                " AND (state = CASE WHEN :ignored THEN 'ignored' ELSE 'rejected' END"
+                "   OR (state = 'ignored' AND id = :photo))"
                 " AND (CAST(:reason AS text) IS NULL OR reason = :reason)"
                 " AND (CAST(:photo AS bigint) IS NULL OR id = :photo)"
             ),
-            {"run": run_id, "reason": reason, "photo": photo_id},
+            {"run": run_id, "reason": reason, "photo": photo_id, "ignored": ignored},
         )
         .rowcount
     )
@@ -121,3 +128,20 @@ def ignore(
         }
         session.add(run)
     return count
+
+
+def ignored_photos(session: Session, event_id: int) -> dict[int, list[tuple[int, int]]]:
+    """For each source of an event with ignored photos that could be tried again: (run, count) of
+    the runs that `retry` takes them of, the newest first."""
+    rows = session.connection().execute(
+        text(
+            "SELECT source_id, run_id, count(*) FROM photo WHERE event_id = :event"
+            " AND state = 'ignored' AND run_id IS NOT NULL AND source_key NOT LIKE 'bad-entry:%'"
+            " GROUP BY source_id, run_id ORDER BY source_id, run_id DESC"
+        ),
+        {"event": event_id},
+    )
+    found: dict[int, list[tuple[int, int]]] = {}
+    for source_id, run_id, count in rows:
+        found.setdefault(source_id, []).append((run_id, count))
+    return found

@@ -10,6 +10,7 @@ decoder-died.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import signal
@@ -45,6 +46,7 @@ _ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
 _MAX_HEADER = 65_536
+_STRUCTURE_BYTES = 48 * 48
 _OF_NO_IMAGE = frozenset({"not-an-image", "truncated", "damaged"})
 
 
@@ -77,7 +79,8 @@ class Decoded:
 
     `pixels`: upright sRGB, shape (h, w, 3), uint8, long side at most the spec's `analysis_px`.
     `width`, `height`: the upright original. `thumb`: WebP without metadata. `sha256`: hexadecimal,
-    of the original bytes. `phash`: 64 bits, unsigned. `cpu_seconds`: what the child spent.
+    of the original bytes. `phash`: 64 bits, unsigned. `structure`: 48 × 48 grey pixels.
+    `cpu_seconds`: what the child spent.
     """
 
     pixels: Pixels
@@ -87,6 +90,7 @@ class Decoded:
     exif: Exif
     sha256: str
     phash: int
+    structure: bytes
     quality: Quality
     format: str
     cpu_seconds: float
@@ -378,6 +382,9 @@ def _decoded(answer: _Answer, spec: DecodeSpec) -> Decoded:
     digest = str(header["sha256"])
     if len(bytes.fromhex(digest)) != 32:
         raise ValueError("sha256")
+    structure = base64.b64decode(header["structure"], validate=True)
+    if len(structure) != _STRUCTURE_BYTES:
+        raise ValueError("structure")
     return Decoded(
         pixels=np.frombuffer(answer.pixels, dtype=np.uint8).reshape(height, width, 3),
         width=int(header["width"]),
@@ -386,6 +393,7 @@ def _decoded(answer: _Answer, spec: DecodeSpec) -> Decoded:
         exif=Exif(**exif),
         sha256=digest,
         phash=int(header["phash"]) & 0xFFFF_FFFF_FFFF_FFFF,
+        structure=structure,
         quality=Quality(**{name: float(value) for name, value in header["quality"].items()}),
         format=str(header["format"]),
         cpu_seconds=float(header["cpu_seconds"]),

@@ -102,6 +102,7 @@ def _decode(spec: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Blocks]:
         "format": found.format,
         "sha256": hashlib.sha256(data).hexdigest(),
         "phash": derive.perceptual_hash(luma),
+        "structure": base64.b64encode(derive.structure_of(luma)).decode(),
         "quality": asdict(derive.quality_of(luma)),
         "exif": exif | {"taken_at": taken_at and taken_at.isoformat()},
     }
@@ -138,6 +139,7 @@ def _warm_up() -> None:
     luma = derive.luma_of(picture)
     derive.quality_of(luma)
     derive.perceptual_hash(luma)
+    derive.structure_of(luma)
     derive.thumbnail(picture, 16)
     colour.lab_to_rgb(Image.new("LAB", (4, 4)))
 

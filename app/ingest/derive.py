@@ -29,6 +29,7 @@ from app.ingest.scaling import fit, reduced, scaled
 
 _QUALITY_PX = 512
 _HASH_PX = 32
+_STRUCTURE_PX = 48
 # EXIF orientation → what brings the picture upright (Exif 3.0, tag 0x0112).
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -133,6 +134,13 @@ def luma_of(image: Image.Image) -> Image.Image:
     """Luma (ITU-R BT.601) at no more than 512 px on the long side; hash and quality share it."""
     grey = image.convert("L")
     return grey.resize(fit(grey.size, _QUALITY_PX), Image.Resampling.BILINEAR, reducing_gap=1.5)
+
+
+def structure_of(luma: Image.Image) -> bytes:
+    """The picture in grey, squeezed into 48 × 48 pixels whatever its shape, row by row: what copies
+    are verified by (app/graph/structure.py)."""
+    small = luma.resize((_STRUCTURE_PX, _STRUCTURE_PX), Image.Resampling.BOX)
+    return small.tobytes()
 
 
 def quality_of(luma: Image.Image) -> Quality:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from app.core.errors import ClairError, DiskFull, ServiceDown, TryAgain
 from app.core.jobs import Job, JobQueue
@@ -36,6 +36,8 @@ class _Tally:
     photos: int = 0
     repeated: int = 0
     unchanged: int = 0
+    again: bool = False
+    """Whether this run has taken photos on before: its discovery was repeated, or it was reopened."""
     hidden: bool = False
     """Whether photos may lie behind something that could not be read."""
 
@@ -64,7 +66,7 @@ class Discovery:
         if claimed is None:
             return
         run, event, row = claimed
-        tally = _Tally()
+        tally = _Tally(again=await asyncio.to_thread(self._has_photos, run.id))
         try:
             source = self.open_source(row)
             held = await self._read(source, run, event, tally)
@@ -95,6 +97,13 @@ class Discovery:
             source = session.get(SourceRow, run.source_id)
             assert event is not None and source is not None  # noqa: S101, PT018 - foreign keys
             return run, event, source
+
+    def _has_photos(self, run_id: int) -> bool:
+        with session_scope(self.engine) as session:
+            found = session.connection().execute(
+                text("SELECT EXISTS (SELECT 1 FROM photo WHERE run_id = :run)"), {"run": run_id}
+            )
+            return bool(found.scalar_one())
 
     async def _read(self, source: Source, run: Run, event: Event, tally: _Tally) -> bool:
         """False where the run's lease was lost on the way: it was paused, cancelled or taken over."""
@@ -144,7 +153,7 @@ class Discovery:
             recording.record_bad_entries(session, scan, bad)
             tally.photos += len(batch)
             tally.unchanged += recorded.unchanged
-            if run.attempts > 1:
+            if tally.again:
                 # What this run itself took on before its discovery was repeated is not unchanged.
                 own = recording.count_of_run(session, run.id, found)
                 tally.unchanged -= own - len(recorded.to_do)

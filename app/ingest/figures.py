@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from app.core.errors import UnknownRun
 from app.core.failures import cure_for
 from app.core.runs import FailedPhoto, FailureGroup, Progress, RunSummary
-from app.storage.tables import OPEN_RUNS, Event, Run, RunKind, RunState, Source
+from app.storage.tables import OPEN_RUNS, STAGES, Event, Run, RunKind, RunState, Source
 
 RATE_WINDOW_SECONDS = 60.0
 
@@ -124,7 +124,7 @@ def _stages(session: Session, run_ids: Sequence[int]) -> dict[int, dict[str, str
         ),
         {"runs": list(run_ids)},
     )
-    found = {run_id: {"graph": "none", "layout": "none"} for run_id in run_ids}
+    found = {run_id: {stage.value: "none" for stage in STAGES} for run_id in run_ids}
     for run_id, kind, state in rows:
         found[run_id][kind] = state
     return found

@@ -48,6 +48,9 @@ RENEW_EVERY = ledger.LEASE_SECONDS / 4
 TRY_AGAIN_SECONDS = 0.5
 LINGER_SECONDS = 0.5
 """How long a photo that has arrived waits for others of its chunk, to be embedded with them."""
+LOOK_SECONDS = 1.0
+"""Between two looks at whether the chunk's run was paused or cancelled meanwhile."""
+
 PATIENCE_SECONDS = 60.0
 """How long a worker waits for PostgreSQL to come back, asking again and again."""
 
@@ -106,15 +109,19 @@ class Pipeline:
             return ledger.claim_next(session, self.chunk_size, self.image_model)
 
     async def _work(self, claims: list[Claim]) -> None:
-        async with self._leases_kept(claims):
+        async with self._leases_kept(claims), self._watched(claims) as halted:
             try:
-                async with aclosing(self._as_they_come(claims)) as batches:
+                async with aclosing(self._as_they_come(claims, halted)) as batches:
                     async for fetched in batches:
                         await asyncio.to_thread(self._mark_fetched, fetched)
                         async with self._turns:
+                            if halted.is_set():  # while it waited for its turn
+                                break
                             finished = await asyncio.to_thread(self._embed, fetched)
                         await asyncio.to_thread(self._store, finished)
                         self._tell(photo.claim for photo in fetched)
+                if halted.is_set():  # what is not finished goes back, its attempt not counted
+                    await asyncio.to_thread(self._release, claims)
             except asyncio.CancelledError:  # the worker stops
                 await asyncio.shield(asyncio.to_thread(self._release, claims))
                 raise
@@ -126,21 +133,50 @@ class Pipeline:
                 raise
         await asyncio.to_thread(self._after, claims)
 
-    async def _as_they_come(self, claims: Sequence[Claim]) -> AsyncGenerator[list[_Fetched]]:
+    async def _as_they_come(
+        self, claims: Sequence[Claim], halted: asyncio.Event
+    ) -> AsyncGenerator[list[_Fetched]]:
         """Photos in batches as the origin sends them, so that a slow one shows its first photos
-        soon; a fast one's chunk comes whole."""
+        soon; a fast one's chunk comes whole. Ends early where the run is halted."""
         waiting = {asyncio.create_task(self._fetch(claim)) for claim in claims}
+        halt = asyncio.create_task(halted.wait())
         try:
             while waiting:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({*waiting, halt}, return_when=asyncio.FIRST_COMPLETED)
+                if halted.is_set():
+                    return
                 done, waiting = await asyncio.wait(waiting, timeout=LINGER_SECONDS)
                 batch = [photo for task in done if (photo := task.result()) is not None]
                 if batch:
                     yield sorted(batch, key=lambda photo: photo.claim.photo_id)
         finally:
-            for task in waiting:
+            for task in (*waiting, halt):
                 task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            await asyncio.gather(*waiting, halt, return_exceptions=True)
+
+    @asynccontextmanager
+    async def _watched(self, claims: Sequence[Claim]) -> AsyncIterator[asyncio.Event]:
+        """Set as soon as somebody has paused or cancelled the run of these photos."""
+        halted = asyncio.Event()
+
+        async def watch() -> None:
+            while not halted.is_set():
+                await asyncio.sleep(LOOK_SECONDS)
+                try:
+                    if await asyncio.to_thread(self._is_halted, claims):
+                        halted.set()
+                except ClairError:
+                    log.info("whether the run goes on can't be seen now; trying again")
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield halted
+        finally:
+            watcher.cancel()
+
+    def _is_halted(self, claims: Sequence[Claim]) -> bool:
+        with session_scope(self.engine) as session:
+            return runs.are_halted(session, {c.run_id for c in claims if c.run_id is not None})
 
     @asynccontextmanager
     async def _leases_kept(self, claims: Sequence[Claim]) -> AsyncIterator[None]:

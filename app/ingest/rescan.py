@@ -8,14 +8,19 @@ from urllib.parse import quote
 
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from app.core.errors import BadInput, Conflict
 from app.sources.kinds import check_address
-from app.storage.tables import Run, Source
+from app.storage.tables import OPEN_RUNS, Run, RunKind, Source
 
 SHORTEST_RESCAN = 300
 LONGEST_RESCAN = 366 * 86_400
+CHANGE_THE_LIST = (
+    "The source itself stays where it was, and was not read again: what it lists may still name"
+    " the old addresses. Change the list first, then rescan; a scan before that would take the"
+    " photos at the new addresses for vanished."
+)
 
 
 def mark_gone(session: Session, source_id: int, seen: Collection[str]) -> int:
@@ -150,14 +155,18 @@ def schedule(session: Session, source: Source, seconds: int | None) -> None:
 
 
 def due_sources(session: Session) -> list[int]:
-    """Sources whose scheduled rescan is due; their next one is set by this call."""
+    """Sources whose scheduled rescan is due; their next one is set by this call.
+
+    One whose run a person has paused waits for that person: its turn passes.
+    """
     rows = session.connection().execute(
         text(
             "UPDATE source SET next_scan_at = now() + make_interval(secs => rescan_seconds)"
-            " WHERE next_scan_at <= now() AND rescan_seconds IS NOT NULL RETURNING id"
+            " WHERE next_scan_at <= now() AND rescan_seconds IS NOT NULL RETURNING id, EXISTS"
+            " (SELECT 1 FROM run WHERE run.source_id = source.id AND run.state = 'paused')"
         )
     )
-    return sorted(row[0] for row in rows)
+    return sorted(source_id for source_id, paused in rows if not paused)
 
 
 def repoint(session: Session, source: Source, old: str, new: str) -> int:
@@ -177,7 +186,7 @@ def repoint(session: Session, source: Source, old: str, new: str) -> int:
             cure="Ingest the new place as a source of its own instead.",
         )
     connection = session.connection()
-    moved = 0
+    address, moved = source.uri, 0
     try:
         with session.begin_nested():
             for before, after in _spellings(old, new):
@@ -197,12 +206,39 @@ def repoint(session: Session, source: Source, old: str, new: str) -> int:
             cure="Ingest the new place as a source of its own instead.",
         ) from error
     session.refresh(source)
-    if not moved and not source.uri.startswith(tuple(after for _, after in _spellings(old, new))):
+    if not moved and source.uri == address:
         raise BadInput(
             f"No address of this source starts with {old}.",
             cure="Look at a photo's address, and give its beginning.",
         )
     return moved
+
+
+def leave_unread(session: Session, source: Source) -> None:
+    """After its photos were re-pointed and the source itself was not: what it lists names the old
+    addresses still, and a scan would take the photos at the new ones for vanished. A scheduled one
+    leaves people its whole time to change the list. Raises Conflict where it is being read.
+    """
+    reading = session.exec(
+        select(Run.id).where(
+            Run.source_id == source.id,
+            Run.kind == RunKind.INGEST,
+            col(Run.state).in_(OPEN_RUNS),
+            col(Run.discovery_done).is_(False),
+        )
+    ).first()
+    if reading is not None:
+        raise Conflict(
+            f"The old addresses are being read by run {reading}.",
+            cure="Wait until the run has found all photos, or cancel it; then re-point.",
+        )
+    session.connection().execute(
+        text(
+            "UPDATE source SET next_scan_at = now() + make_interval(secs => rescan_seconds)"
+            " WHERE id = :id AND rescan_seconds IS NOT NULL"
+        ),
+        {"id": source.id},
+    )
 
 
 _REPOINT_PHOTOS = text("""

@@ -31,7 +31,7 @@ def start_ingest(
     Options and credentials that are given replace those of before, and a run that reads the source
     by the old ones begins anew. Commit, then send Job.DISCOVER with its id.
     """
-    # Two that start the same source at once would both find none.
+    # Two that add the same source at once would both find none.
     session.connection().execute(
         text("SELECT 1 FROM event WHERE id = :id FOR NO KEY UPDATE"), {"id": event.id}
     )
@@ -55,6 +55,10 @@ def start_scan(session: Session, source: Source, *, anew: bool = False) -> Run:
     An open run whose source was read already reads it again, for it may hold other photos by now.
     `anew`: also one that is in the midst of reading, because the source is another than before.
     """
+    # Two that scan the same source at once would both find no open run.
+    session.connection().execute(
+        text("SELECT 1 FROM event WHERE id = :id FOR NO KEY UPDATE"), {"id": source.event_id}
+    )
     open_run = session.exec(
         select(Run).where(
             Run.source_id == source.id,
@@ -268,6 +272,15 @@ def settle(session: Session, run_id: int) -> Run | None:
     run.summary = kept_counts(counts)
     session.add(run)
     return follow_up(session, run, RunKind.GRAPH) if counts["indexed"] else None
+
+
+def are_halted(session: Session, run_ids: Collection[int]) -> bool:
+    """Whether all of these runs were paused or cancelled; False for none."""
+    standing = session.connection().execute(
+        text("SELECT bool_and(state IN ('paused', 'cancelled')) FROM run WHERE id = ANY(:ids)"),
+        {"ids": list(run_ids)},
+    )
+    return bool(standing.scalar_one())
 
 
 def waiting_photos(session: Session, run_id: int) -> int:

@@ -124,11 +124,20 @@ class IngestService:
         return summary
 
     def retry(
-        self, run_id: int, *, by: str, reason: str | None = None, photo_id: int | None = None
+        self,
+        run_id: int,
+        *,
+        by: str,
+        reason: str | None = None,
+        photo_id: int | None = None,
+        ignored: bool = False,
     ) -> RunSummary:
-        """Try failures again: all, one reason's, or one photo. Raises UnknownRun, UnknownPhoto."""
+        """Try failures again: all, one reason's, or one photo; or what was `ignored` of them.
+        Raises UnknownRun, UnknownPhoto."""
         with self._of_run(run_id) as session:
-            count = control.retry(session, run_id, reason=reason, photo_id=photo_id)
+            count = control.retry(
+                session, run_id, reason=reason, photo_id=photo_id, ignored=ignored
+            )
             audit.record(session, by, "retry failures", f"run {run_id}", f"{count} photos")
             summary = self._told(session, run_id)
         if count and not summary.discovery_done:
@@ -151,32 +160,64 @@ class IngestService:
             rescan.schedule(session, source, seconds)
             audit.record(session, by, "schedule rescans", f"source {source_id}", f"{seconds} s")
 
-    def set_credentials(self, source_id: int, credentials: Mapping[str, str], *, by: str) -> None:
-        """Replace a source's credentials; none at all removes them. Raises UnknownSource, BadInput."""
-        with self._of_source(source_id) as (session, source):
-            spec = SourceSpec(source.kind, source.uri, credentials=pairs(credentials))
-            kind_of(source.kind).check(spec)
-            source.sealed = self._sealed(session, credentials)
-            session.add(source)
-            audit.record(session, by, "set credentials", f"source {source_id}")
+    def set_credentials(
+        self,
+        source_id: int,
+        credentials: Mapping[str, str] | None,
+        *,
+        by: str,
+        options: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Replace a source's credentials, and change options of it; none at all removes the
+        credentials, None keeps them. An option that is not named stays, an empty one is removed.
 
-    def repoint(self, source_id: int, old: str, new: str, *, by: str) -> tuple[int, RunSummary]:
+        True where stored credentials were forgotten, since an option now names another server:
+        they have to be given again. Raises UnknownSource, BadInput.
+        """
+        with self._of_source(source_id) as (session, source):
+            wanted = dict(pairs({**source.options, **(options or {})}))
+            spec = SourceSpec(
+                source.kind, source.uri, pairs(options or {}), pairs(credentials or {})
+            )
+            kind_of(source.kind).check(spec)
+            forgotten = False
+            if credentials is not None:
+                source.sealed = self._sealed(session, credentials)
+            elif source.sealed is not None and _leads_elsewhere(source, wanted):
+                source.sealed, forgotten = None, True
+            source.options = wanted
+            session.add(source)
+            what = "set options" if credentials is None else "set credentials"
+            told = ", ".join(sorted(options or {})) or "done"
+            audit.record(session, by, what, f"source {source_id}", told)
+        return forgotten
+
+    def repoint(
+        self, source_id: int, old: str, new: str, *, by: str
+    ) -> tuple[int, RunSummary | None]:
         """A source's photos live elsewhere now: rewrite the beginning of their addresses, and look
         whether they are there. Nothing is embedded again. Returns how many addresses changed.
         Credentials are not taken along to another server: they have to be given again.
 
-        Raises UnknownSource, BadInput, Conflict.
+        No run follows where the source's own address stays as it was: what it lists names the old
+        addresses until somebody changes it (rescan.CHANGE_THE_LIST). Raises UnknownSource,
+        BadInput, Conflict.
         """
+        summary = None
         with self._of_source(source_id) as (session, source):
-            before = _server(source.uri)
+            before = source.uri
             count = rescan.repoint(session, source, old, new)
-            if _server(source.uri) != before:
+            if _server(source.uri) != _server(before):
                 source.sealed = None
                 session.add(source)
-            run = runs.start_scan(session, source, anew=True)
+            if source.uri == before:
+                rescan.leave_unread(session, source)
+            else:
+                run = runs.start_scan(session, source, anew=True)
+                summary = run_summary(session, run.id)
             audit.record(session, by, "re-point source", f"source {source_id}", f"{count} photos")
-            summary = run_summary(session, run.id)
-        nudge(self._jobs, Job.DISCOVER, summary.id)
+        if summary is not None:
+            nudge(self._jobs, Job.DISCOVER, summary.id)
         return count, summary
 
     def clear_vanished(self, source_id: int, *, by: str) -> int:
@@ -230,12 +271,15 @@ def _keep_credentials_home(
     source = session.exec(
         select(Source).where(Source.event_id == event.id, Source.kind == kind, Source.uri == uri)
     ).first()
-    if source is None:
-        return
-    leading = [field.name for field in kind_of(kind).fields if field.leads]
-    if any(source.options.get(name, "") != options.get(name, "") for name in leading):
+    if source is not None and _leads_elsewhere(source, options):
         source.sealed = None
         session.add(source)
+
+
+def _leads_elsewhere(source: Source, options: Mapping[str, str]) -> bool:
+    """Whether these options would have its credentials sent to another server than its own do."""
+    leading = [field.name for field in kind_of(source.kind).fields if field.leads]
+    return any(source.options.get(name, "") != options.get(name, "") for name in leading)
 
 
 def _server(uri: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from sqlmodel import Session
 
 from app.core.faces import DetectedFace
 from app.ingest.decode import Decoded
+from app.ingest.face_quality import face_sharpness, frontal
 from app.ingest.ledger import Claim
 from app.storage.copying import copy_rows
 from app.storage.vectors import store_face_vectors, store_photo_vectors
@@ -40,7 +41,7 @@ UPDATE photo SET state = 'indexed', lease_until = NULL, reason = NULL, message =
     indexed_at = now(), fetched_at = coalesce(fetched_at, now()), version = :version,
     changed_at = CASE WHEN sha256 <> :sha256 THEN now() ELSE changed_at END,
     gone_at = NULL, health = NULL, health_message = NULL, health_at = now(),
-    size = :size, sha256 = :sha256, phash = :phash, format = :format,
+    size = :size, sha256 = :sha256, phash = :phash, structure = :structure, format = :format,
     width = coalesce(listed_width, :width), height = coalesce(listed_height, :height),
     taken_at = coalesce(CAST(:taken_at AS timestamp), listed_at),
     taken_offset = :taken_offset, camera = :camera, lens = :lens, exposure_time = :exposure_time,
@@ -48,6 +49,13 @@ UPDATE photo SET state = 'indexed', lease_until = NULL, reason = NULL, message =
     longitude = :longitude, sharpness = :sharpness, exposure = :exposure, clipped = :clipped,
     thumb = :thumb, faces_at = CASE WHEN :looked_for_faces THEN now() ELSE faces_at END
 WHERE id = :id
+""")
+# What was found out by looking at the old picture (changed_at is this transaction's now()).
+_FORGET_PAIRS = text("""
+WITH changed AS (SELECT id, event_id FROM photo WHERE id = ANY(:ids) AND changed_at = now()),
+    first AS (DELETE FROM photo_pair AS pair USING changed
+        WHERE pair.event_id = changed.event_id AND pair.a = changed.id)
+DELETE FROM photo_pair AS pair USING changed WHERE pair.b = changed.id
 """)
 
 
@@ -67,6 +75,7 @@ def store_finished(
     session.connection().execute(
         _UPDATE, [_row(photo, photo.claim.event_id in allowed) for photo in photos]
     )
+    session.connection().execute(_FORGET_PAIRS, {"ids": [photo.claim.photo_id for photo in photos]})
     store_photo_vectors(
         session,
         image_model,
@@ -115,6 +124,7 @@ def _row(photo: FinishedPhoto, faces_allowed: bool) -> dict[str, object]:
         "size": photo.size,
         "sha256": bytes.fromhex(decoded.sha256),
         "phash": phash,
+        "structure": decoded.structure,
         "format": decoded.format,
         "width": decoded.width,
         "height": decoded.height,
@@ -142,7 +152,7 @@ def _store_faces(session: Session, photos: Sequence[FinishedPhoto], model: int) 
         text("DELETE FROM face WHERE photo_id = ANY(:ids)"),
         {"ids": [photo.claim.photo_id for photo in photos]},
     )
-    faces = [(photo.claim, face) for photo in photos for face in photo.faces or ()]
+    faces = [(photo, face) for photo in photos for face in photo.faces or ()]
     if not faces:
         return
     # COPY can't return the ids that it makes, so they are drawn first.
@@ -168,25 +178,41 @@ def _store_faces(session: Session, photos: Sequence[FinishedPhoto], model: int) 
             "box_bottom",
             "score",
             "landmarks",
+            "sharpness",
+            "frontal",
         ),
-        ("int8", "int8", "int8", "float4", "float4", "float4", "float4", "float4", "float4[]"),
+        (
+            "int8",
+            "int8",
+            "int8",
+            "float4",
+            "float4",
+            "float4",
+            "float4",
+            "float4",
+            "float4[]",
+            "float4",
+            "float4",
+        ),
         (
             (
                 face_id,
-                claim.photo_id,
-                claim.event_id,
+                photo.claim.photo_id,
+                photo.claim.event_id,
                 *map(float, face.box),
                 float(face.score),
                 [float(value) for value in face.landmarks.ravel()],
+                face_sharpness(photo.decoded.pixels, face),
+                frontal(face.landmarks, *photo.decoded.pixels.shape[1::-1]),
             )
-            for face_id, (claim, face) in zip(ids, faces, strict=True)
+            for face_id, (photo, face) in zip(ids, faces, strict=True)
         ),
     )
     store_face_vectors(
         session,
         model,
         (
-            (face_id, claim.event_id, face.vector)
-            for face_id, (claim, face) in zip(ids, faces, strict=True)
+            (face_id, photo.claim.event_id, face.vector)
+            for face_id, (photo, face) in zip(ids, faces, strict=True)
         ),
     )

@@ -97,7 +97,7 @@ class Fault:
         if self.known is not None:
             return self.known
         if self.reason == "not-found":
-            message = f"{origin} has no such bucket ({self.detail}): {base}"
+            message = f"{origin} has no such bucket ({self.detail}): {base}."
             return BadInput(message, cure="Check its name, the endpoint and the region.")
         message = f"{origin} {self.words()}: {base}"
         if self.reason in _PASSING:
@@ -105,7 +105,7 @@ class Fault:
         cure = cures.get(self.reason, "")
         if self.reason == "wrong-region" and self.region:
             cure = f"Set the region to {self.region}."
-        return BadInput(message, cure=cure)
+        return BadInput(f"{message}.", cure=cure)
 
     def words(self) -> str:
         words = _WORDS.get(self.reason, "answers with an error")

@@ -10,12 +10,15 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import os
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from app.core.errors import BadInput
+from app.sources.suffixes import PHOTO_SUFFIXES
 
 MAX_LIST_BYTES = 64_000_000
 MAX_LINE_BYTES = 1_000_000
@@ -208,8 +211,7 @@ async def rows_of_table(lines: AsyncIterator[bytes]) -> AsyncIterator[Row | BadR
 
     Raises BadInput where no column holds addresses.
     """
-    names: list[str] | None = None
-    delimiter = ","
+    shape: _Shape | None = None
     async for record in _records(lines):
         if not record.strip():
             continue
@@ -217,71 +219,138 @@ async def rows_of_table(lines: AsyncIterator[bytes]) -> AsyncIterator[Row | BadR
         if isinstance(text, BadRow):
             yield text
             continue
-        if names is None:
-            delimiter = _delimiter(text)
-            cells = _cells(text, delimiter)
-            names = [_column(cell) for cell in cells]
-            if any(name in URL_COLUMNS for name in names):
+        if shape is None:
+            if (shape := _shape(text)) is None:
+                raise _no_addresses(text)
+            if _header(text) is not None:
                 continue
-            names = _names_without_header(cells)
-        columns = dict(zip(names, _cells(text, delimiter), strict=False))
+        columns = dict(zip(shape.names, shape.cells(text), strict=False))
         if _first(columns, URL_COLUMNS):
             yield _row(columns)
         else:
             yield BadRow(text[:200], "bad-entry", "The row has no address.")
 
 
-def _names_without_header(cells: list[str]) -> list[str]:
-    if not any("://" in cell for cell in cells):
-        shown = ", ".join(cell.strip()[:30] for cell in cells[:12])
-        raise BadInput(
-            f"The table has no column of addresses; its columns are: {shown}.",
-            cure=f"Name one of them {', '.join(URL_COLUMNS[:4])}.",
-        )
-    return ["url" if "://" in cell else "" for cell in cells]
+def _no_addresses(header: str) -> BadInput:
+    cells = _cells(header, _delimiter(header))
+    shown = ", ".join(cell.strip()[:30] for cell in cells[:12])
+    return BadInput(
+        f"The table has no column of addresses; its columns are: {shown}.",
+        cure=f"Name one of them {', '.join(URL_COLUMNS[:4])}.",
+    )
 
 
 MOST_LINES_A_RECORD = 20
-_QUOTE = ord('"')
-_CELL_ENDS = b",;\t|\n"
+_ADDRESS = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|/\S)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How a table is written."""
+
+    delimiter: str
+    names: list[str]
+
+    def cells(self, record: str) -> list[str]:
+        return _cells(record, self.delimiter, len(self.names))
+
+    def has_address(self, line: str) -> bool:
+        """Whether the line looks like a row: an address in its column, and no cell alone where the
+        table has several, since a line of a long title may be a bare address."""
+        cells = _cells(line, self.delimiter)
+        if len(cells) < min(2, len(self.names)):
+            return False
+        surplus = max(0, len(cells) - len(self.names))
+        for at, name in enumerate(self.names):
+            # Commas in a title that should have been quoted push the address to the right.
+            last = at + surplus if at else at
+            if name in URL_COLUMNS and any(map(_is_address, cells[at : last + 1])):
+                return True
+        return False
+
+
+def _shape(line: str) -> _Shape | None:
+    """What a table's first line tells; None where it names no column of addresses and has none."""
+    delimiter = _delimiter(line)
+    names = _header(line)
+    if names is None:
+        names = ["url" if "://" in cell else "" for cell in _cells(line, delimiter)]
+    return _Shape(delimiter, names) if any(names) else None
+
+
+def _is_address(cell: str) -> bool:
+    """A URL, a path from the root, or a photo's file name; none of them holds a quote."""
+    ending = os.path.splitext(cell.strip().partition("?")[0])[1].lower()
+    return '"' not in cell and (_ADDRESS.match(cell) is not None or ending in PHOTO_SUFFIXES)
 
 
 async def _records(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Joins the lines of a record whose quoted cell holds a line break.
 
     A quote that is never closed is a slip of the pen: its lines are then records of their own, so
-    that it costs nothing but itself.
+    that it costs nothing but itself. A record has one address; the line that brings a second one
+    shows that the quote was such a slip.
     """
+    shape: _Shape | None = None
     held: list[bytes] = []
+    addressed = False
     async for line in lines:
-        held.append(line)
-        record = b"\n".join(held)
-        if not _inside_quotes(record):
-            yield record
-            held = []
-        elif len(held) > MOST_LINES_A_RECORD or len(record) > HEAD_BYTES:
+        text = line.decode("utf-8", "replace")
+        if shape is None:
+            shape = _shape(text)
+            brings_one = shape is not None
+        elif not held and b'"' not in line:
+            yield line
+            continue
+        else:
+            brings_one = shape.has_address(text)
+        if held and addressed and brings_one:
             for each in held:
                 yield each
-            held = []
+            held, addressed = [], False
+        delimiter = shape.delimiter if shape is not None else _delimiter(text)
+        is_open = _open_quote(text, delimiter, inside=bool(held)) is not None
+        held.append(line)
+        addressed = addressed or brings_one
+        if is_open and len(held) <= MOST_LINES_A_RECORD and sum(map(len, held)) <= HEAD_BYTES:
+            continue
+        for each in held if is_open else [b"\n".join(held)]:
+            yield each
+        held, addressed = [], False
     for each in held:
         yield each
 
 
-def _inside_quotes(record: bytes) -> bool:
-    """Whether a quoted cell is still open at the end (RFC 4180: a quote opens at a cell's start)."""
-    inside, at_start = False, True
-    previous = 0
-    for byte in record:
+def _open_quote(text: str, delimiter: str, *, inside: bool = False) -> int | None:
+    """Where the quoted cell began that is still open at the end; None where there is none.
+
+    RFC 4180: a quote opens at a cell's start, and two of them inside are a letter. With `inside`
+    an earlier line opened one, which counts as at 0.
+    """
+    began, at_start, closed = 0, not inside, False
+    for at, letter in enumerate(text):
         if inside:
-            inside = byte != _QUOTE
-        elif byte == _QUOTE and (at_start or previous == _QUOTE):
-            inside = True
-        at_start = not inside and byte in _CELL_ENDS
-        previous = byte
-    return inside
+            inside, closed = letter != '"', letter == '"'
+            continue
+        if letter == '"' and (at_start or closed):
+            inside, began = True, at if at_start else began
+        at_start, closed = letter == delimiter, False
+    return began if inside else None
 
 
-def _cells(text: str, delimiter: str) -> list[str]:
+def _cells(text: str, delimiter: str, width: int | None = None) -> list[str]:
+    """A record's cells. A quote that is never closed is left out; of the delimiters after it as
+    many are letters as make the record fit the table's `width`."""
+    began = _open_quote(text, delimiter)
+    if began is None:
+        return _parsed(text, delimiter)
+    before = _parsed(text[:began], delimiter)[:-1]
+    after = text[began + 1 :].split(delimiter)
+    surplus = max(0, len(before) + len(after) - width) if width is not None else 0
+    return [*before, delimiter.join(after[: surplus + 1]), *after[surplus + 1 :]]
+
+
+def _parsed(text: str, delimiter: str) -> list[str]:
     try:
         return next(csv.reader([text], delimiter=delimiter), [])
     except csv.Error:

@@ -33,11 +33,18 @@ def bounds(positions: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray
     return positions.min(axis=0), positions.max(axis=0)
 
 
-def encode_cloud(cloud: PointCloud) -> bytes:
-    """The cloud as bytes, its points in Morton order. Raises BadInput where an id needs > 32 bits."""
+def encode_cloud(
+    cloud: PointCloud,
+    box: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+) -> bytes:
+    """The cloud as bytes, its points in Morton order, quantised within `box` (lowest and highest
+    corner) or else their own bounds. Raises BadInput where an id needs > 32 bits.
+
+    In one box a point keeps its quantised place whatever others come; all must be inside.
+    """
     if len(cloud.ids) and int(cloud.ids.max()) > 0xFFFFFFFF:
         raise BadInput("Photo ids past 2³² don't fit the point cloud's version 1.")
-    low, high = bounds(cloud.positions)
+    low, high = box if box is not None else bounds(cloud.positions)
     quantised = _quantised(cloud.positions, low, high)
     order = np.argsort(morton(quantised), kind="stable")
     points = np.empty((len(order), 4), "<u2")

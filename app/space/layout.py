@@ -1,18 +1,36 @@
-"""3D coordinates by UMAP from the shared kNN graph, started from PCA."""
+"""3D coordinates by UMAP from neighbours that are known already, started from PCA."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from app.core.vectors import Vectors
+from app.space.forces import Graph, Places, Rows, fuzzy_graph, settle
 
 MIN_FOR_UMAP = 8
-SEED = 42
+"""Fewer photos have no neighbourhoods: PCA alone places them."""
+EPOCHS, EPOCHS_FEW, FEW = 200, 500, 1000
+"""500 to FEW photos, where they cost less than a second. umap-learn takes 500 to 10,000 photos; from
+a PCA start they gain 0.001 to 0.002 of trustworthiness (docs/clusters.md)."""
+START_SPAN = 10.0
+"""Length of the longest axis that forces start from, as in umap-learn."""
 
 
-def principal_components(vectors: Vectors, dimensions: int = 3) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class Term:
+    """One sense in which photos are neighbours: `neighbours` (n, k) int64 indices and `distances`
+    (n, k) float32, inf where there is none; `share`: the weight of its edges, 0 to 1."""
+
+    neighbours: Rows
+    distances: NDArray[np.float32]
+    share: float = 1.0
+
+
+def principal_components(vectors: NDArray[np.float32], dimensions: int = 3) -> NDArray[np.float32]:
     """Coordinates on the first principal axes: (n, d) → (n, dimensions); missing axes are zero."""
     centred = vectors - vectors.mean(axis=0, keepdims=True)
     d = vectors.shape[1]
@@ -26,75 +44,40 @@ def principal_components(vectors: Vectors, dimensions: int = 3) -> NDArray[np.fl
     return placed
 
 
-def lay_out(
-    vectors: Vectors, neighbours: NDArray[np.int64], weights: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Places photos in space so that neighbours stand close: (n, 3) float32, centred on 0.
+def joined_graph(terms: Sequence[Term]) -> Graph:
+    """The fuzzy union of the terms' graphs, (n, n)."""
+    graph: Graph | None = None
+    for term in terms:
+        one = fuzzy_graph(term.neighbours, term.distances) * term.share
+        graph = one if graph is None else (graph + one - graph.multiply(one)).tocsr()
+    assert graph is not None  # noqa: S101 - a space has at least one term
+    return graph
 
-    `neighbours` (n, k) int64 and `weights` (n, k) float32 are the kNN graph: indices and cosine
-    similarities. UMAP (McInnes, Healy & Melville, 2018) on that graph with a PCA start; PCA alone
-    for fewer than MIN_FOR_UMAP photos, where a neighbourhood has no meaning. Deterministic.
+
+def lay_out(
+    vectors: NDArray[np.float32], terms: Sequence[Term], start: Places | None = None
+) -> Places:
+    """Places n photos so that neighbours stand close: (n, 3) float32. Deterministic.
+
+    UMAP (McInnes, Healy & Melville, 2018) on the terms' graph, from `start` (n, 3) where there is
+    one, else from the principal components of `vectors` (n, d), which alone place fewer than
+    MIN_FOR_UMAP photos.
     """
     n = len(vectors)
     if n == 0:
         return np.empty((0, 3), np.float32)
-    start = principal_components(vectors)
     if n < MIN_FOR_UMAP:
-        return start
-    placed = _umap(vectors, neighbours, weights, start)
-    return np.asarray(placed - placed.mean(axis=0), np.float32)
+        return principal_components(vectors)
+    if start is None:
+        start = principal_components(vectors)
+        longest = float(np.ptp(start, axis=0).max())
+        start = start * (START_SPAN / longest if longest > 0 else 1.0)
+        # Identical photos start on the same spot and would never part.
+        random = np.random.default_rng(0)
+        jitter = random.normal(scale=1e-4 * START_SPAN, size=start.shape)
+        start = start + jitter.astype(np.float32)
+    return settle(start, joined_graph(terms), epochs=EPOCHS_FEW if n <= FEW else EPOCHS)
 
 
-def _umap(
-    vectors: Vectors,
-    neighbours: NDArray[np.int64],
-    weights: NDArray[np.float32],
-    start: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    from umap import layouts, umap_  # noqa: PLC0415 - numba takes seconds: only where it is used
-
-    # umap-learn leaves these three to be compiled anew in every process, which takes longer than
-    # the layout of a few thousand photos: numba keeps them on disk once it is asked to.
-    for compiled in (
-        umap_.smooth_knn_dist,
-        umap_.compute_membership_strengths,
-        layouts._nb_optimize_layout_euclidean_single_epoch,
-    ):
-        compiled.enable_caching()
-    n = len(vectors)
-    own = np.arange(n, dtype=np.int64)[:, None]
-    indices = np.hstack([own, neighbours])
-    distances = np.hstack([np.zeros((n, 1), np.float32), np.clip(1.0 - weights, 0.0, 2.0)])
-    random = np.random.RandomState(SEED)
-    graph, _, _ = umap_.fuzzy_simplicial_set(
-        vectors,
-        n_neighbors=indices.shape[1],
-        random_state=random,
-        metric="cosine",
-        knn_indices=indices.astype(np.int32),
-        knn_dists=distances.astype(np.float32),
-    )
-    a, b = umap_.find_ab_params(1.0, 0.1)
-    # Identical rows start on the same spot and would never part.
-    jitter = random.normal(scale=1e-4 * float(start.std() or 1.0), size=start.shape)
-    embedding, _ = umap_.simplicial_set_embedding(
-        data=vectors,
-        graph=graph,
-        n_components=3,
-        initial_alpha=1.0,
-        a=a,
-        b=b,
-        gamma=1.0,
-        negative_sample_rate=5,
-        n_epochs=500 if n <= 10_000 else 200,
-        init=(start + jitter).astype(np.float32),
-        random_state=random,
-        metric="cosine",
-        metric_kwds={},
-        densmap=False,
-        densmap_kwds={},
-        output_dens=False,
-        parallel=False,
-        verbose=False,
-    )
-    return np.asarray(embedding, np.float32)
+def look_term(neighbours: Rows, weights: NDArray[np.float32]) -> Term:
+    return Term(neighbours, np.clip(1.0 - weights, 0.0, None).astype(np.float32))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, cast, text
+from sqlalchemy import ColumnElement, Text, TextClause, cast, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import defer, load_only
 from sqlmodel import Session, col, func, select
@@ -32,9 +32,9 @@ from app.storage.tables import (
     RunState,
     Source,
 )
+from app.storage.tables_graph import ClusterMember, GroupKind
 
-# What a tile shows; a page of a thousand photos is twice as fast without the rest.
-_TILE: Any = (
+TILE: Any = (
     Photo.event_id,
     Photo.uri,
     Photo.title,
@@ -43,6 +43,7 @@ _TILE: Any = (
     Photo.taken_at,
     Photo.thumb,
 )
+"""What a tile shows; a page of a thousand photos is twice as fast without the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,11 @@ def event_by_slug(session: Session, slug: str) -> Event:
     if event is None:
         raise UnknownEvent(slug)
     return event
+
+
+def slug_of(session: Session, event_id: int) -> str:
+    """What an event's addresses carry."""
+    return session.exec(select(Event.slug).where(Event.id == event_id)).one()
 
 
 def event_counts(session: Session, event_ids: Sequence[int]) -> dict[int, EventCounts]:
@@ -148,7 +154,7 @@ def covers(session: Session, event_ids: Sequence[int], each: int = 4) -> dict[in
     ids = [row[0] for row in rows]
     photos = session.exec(
         select(Photo)
-        .options(load_only(*_TILE))
+        .options(load_only(*TILE))
         .where(col(Photo.id).in_(ids))
         .order_by(col(Photo.taken_key), col(Photo.id))
     )
@@ -173,15 +179,31 @@ _SPREAD_PHOTOS = """
 """
 
 
-def photo_slice(session: Session, event_id: int, cursor: str | None, limit: int) -> PhotoSlice:
-    """The next `limit` photos after the cursor. Raises BadInput for a cursor that isn't one."""
+def photo_slice(
+    session: Session,
+    event_id: int,
+    cursor: str | None,
+    limit: int,
+    *,
+    cluster_id: int | None = None,
+    fold: GroupKind | None = None,
+) -> PhotoSlice:
+    """The next `limit` photos after the cursor, of the event or of one of its clusters.
+
+    `fold`: of each group of this kind, or of a narrower one, only the best frame. Raises BadInput
+    for a cursor that isn't one.
+    """
     query = (
         select(Photo, cast(col(Photo.taken_key), Text))
-        .options(load_only(*_TILE))
+        .options(load_only(*TILE))
         .where(Photo.event_id == event_id, col(Photo.indexed_at).is_not(None))
         .order_by(col(Photo.taken_key), col(Photo.id))
         .limit(limit + 1)
     )
+    if cluster_id is not None:
+        query = query.where(_of_cluster(cluster_id))
+    if fold is not None:
+        query = query.where(_leads(fold))
     if cursor:
         key, photo_id = _read_cursor(cursor)
         query = query.where(
@@ -195,13 +217,69 @@ def photo_slice(session: Session, event_id: int, cursor: str | None, limit: int)
     return PhotoSlice(photos, _cursor(last[1], last[0].id) if last else None)
 
 
-def photo_count(session: Session, event_id: int) -> int:
-    """Indexed photos of an event."""
-    return session.exec(
+def photo_count(
+    session: Session,
+    event_id: int,
+    *,
+    cluster_id: int | None = None,
+    fold: GroupKind | None = None,
+) -> int:
+    """How many photos `photo_slice` gives in all."""
+    query = (
         select(func.count())
         .select_from(Photo)
         .where(Photo.event_id == event_id, col(Photo.indexed_at).is_not(None))
-    ).one()
+    )
+    if cluster_id is not None:
+        query = query.where(_of_cluster(cluster_id))
+    if fold is not None:
+        query = query.where(_leads(fold))
+    return session.exec(query).one()
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The group that a best frame stands for."""
+
+    group_id: int
+    kind: str
+    size: int
+
+
+def stacks(session: Session, photo_ids: Sequence[int], fold: GroupKind) -> dict[int, Stack]:
+    """For photos that lead a folded group: the widest one, by the photo's id."""
+    rows = session.connection().execute(
+        text(
+            "SELECT DISTINCT ON (m.photo_id) m.photo_id, g.id, g.kind, g.size"
+            " FROM photo_group_member m JOIN photo_group g ON g.id = m.group_id"
+            " WHERE m.photo_id = ANY(:ids) AND m.kind = ANY(:kinds)"
+            " ORDER BY m.photo_id, array_position(CAST(:kinds AS text[]), m.kind) DESC"
+        ),
+        {"ids": list(photo_ids), "kinds": _up_to(fold)},
+    )
+    return {row[0]: Stack(row[1], row[2], row[3]) for row in rows}
+
+
+def _up_to(fold: GroupKind) -> list[str]:
+    """From the narrowest kind to this one; groups of one lie wholly in groups of the next."""
+    kinds = [kind.value for kind in GroupKind]
+    return kinds[: kinds.index(fold) + 1]
+
+
+def _leads(fold: GroupKind) -> TextClause:
+    """The photo is in no group, or the first that is there of the widest that it is in."""
+    return text(
+        "NOT coalesce((SELECT EXISTS (SELECT 1 FROM photo_group_member AS better"
+        "   WHERE better.group_id = m.group_id AND better.rank < m.rank)"
+        " FROM photo_group_member AS m WHERE m.photo_id = photo.id AND m.kind = ANY(:kinds)"
+        " ORDER BY array_position(CAST(:kinds AS text[]), m.kind) DESC LIMIT 1), false)"
+    ).bindparams(kinds=_up_to(fold))
+
+
+def _of_cluster(cluster_id: int) -> ColumnElement[bool]:
+    return col(Photo.id).in_(
+        select(ClusterMember.photo_id).where(ClusterMember.cluster_id == cluster_id)
+    )
 
 
 def indexed_photo(session: Session, photo_id: int) -> tuple[Photo, Event, Source]:
@@ -222,7 +300,7 @@ def photos_with_slugs(session: Session, photo_ids: Sequence[int]) -> dict[int, t
     """Indexed photos by id, each with its event's slug; others are left out."""
     rows = session.exec(
         select(Photo, Event.slug)
-        .options(load_only(*_TILE))
+        .options(load_only(*TILE))
         .join(Event, col(Event.id) == col(Photo.event_id))
         .where(col(Photo.id).in_(photo_ids), col(Photo.indexed_at).is_not(None))
     ).all()

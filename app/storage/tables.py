@@ -51,6 +51,10 @@ class RunKind(StrEnum):
     LAYOUT = "layout"
 
 
+STAGES = (RunKind.GRAPH, RunKind.GROUPS, RunKind.CLUSTERS, RunKind.LAYOUT)
+"""In the order of the walk."""
+
+
 class RunState(StrEnum):
     """pending → working ⇄ paused, and from each of them → done, failed or cancelled."""
 

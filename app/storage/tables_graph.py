@@ -93,7 +93,7 @@ class PhotoPair(SQLModel, table=True):
 
     `similarity`: cosine of their vectors. `structure`: normalised correlation of the aligned
     pictures, -1 to 1. `mirrored`: the alignment needed a mirror. `hash_distance`: bits of the
-    perceptual hashes that differ.
+    perceptual hashes that differ. `same_frame`: the thumbnails show one and the same frame.
     """
 
     __tablename__ = "photo_pair"
@@ -109,6 +109,7 @@ class PhotoPair(SQLModel, table=True):
     structure: float = Field(sa_column=Column(REAL, nullable=False))
     mirrored: bool = Field(sa_column=Column(Boolean, nullable=False))
     hash_distance: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    same_frame: bool = Field(sa_column=Column(Boolean, nullable=False))
 
 
 class Grouping(SQLModel, table=True):
@@ -222,7 +223,8 @@ class Layout(SQLModel, table=True):
     """A finished 3D layout of an event, one of its named spaces.
 
     `version` is the content hash of its point cloud blob. `fit` numbers the refits: layouts of one
-    fit differ only by photos that were added. `trustworthiness`: of the fit (Venna & Kaski, 2001).
+    fit differ only by photos that came and went. `fitted`: photos it was fitted on, `placed`: those
+    placed among them since. `trustworthiness`: of the fit (Venna & Kaski, 2001).
     """
 
     __tablename__ = "layout"
@@ -237,6 +239,9 @@ class Layout(SQLModel, table=True):
     bounds: list[float] = Field(sa_column=Column(ARRAY(REAL), nullable=False))
     fit: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default=text("1")))
     fitted: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )
+    placed: int = Field(
         default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
     )
     trustworthiness: float | None = Field(default=None, sa_column=Column(REAL))

@@ -7,16 +7,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.core.vectors import ModelInfo
+from app.curate.scenes import scene_of
 from app.search.similar import similar_photos
-from app.space.store import latest_layout
+from app.space.store import LOOK, SPACES, built_spaces, latest_layout
 from app.storage import gallery
 from app.storage.engine import session_scope
 from app.storage.events import all_events
+from app.storage.tables_graph import GroupKind
 from app.web import present
 from app.web.commands import Commands
-from app.web.errors import UnknownSpace
+from app.web.errors import InvalidField, UnknownSpace
 from app.web.guard import caller_of, json_body
-from app.web.numbers import limit_of
+from app.web.numbers import limit_of, whole
 from app.web.schemas import (
     Bounds,
     Events,
@@ -31,6 +33,25 @@ from app.web.searching import Searcher
 
 PHOTOS_LIMIT = 1000
 HITS_LIMIT = 500
+NO_FOLD = "none"
+
+
+def fold_of(request: Request) -> GroupKind | None:
+    """Which groups are folded; None for none. Raises InvalidField."""
+    fold = request.query_params.get("fold", NO_FOLD)
+    if fold == NO_FOLD:
+        return None
+    if fold not in set(GroupKind):
+        raise InvalidField("fold", f"Fold is {NO_FOLD}, {', '.join(GroupKind)}.")
+    return GroupKind(fold)
+
+
+def space_name(request: Request) -> str:
+    """Which of an event's spaces. Raises InvalidField."""
+    name = request.query_params.get("name", LOOK)
+    if name not in SPACES:
+        raise InvalidField("name", f"The spaces are {', '.join(SPACES)}.")
+    return name
 
 
 class Api:
@@ -65,17 +86,29 @@ class Api:
         return answer(present.event_body(event, counts))
 
     def photos(self, request: Request) -> Response:
-        """GET /events/{slug}/photos?cursor=&limit="""
+        """GET /events/{slug}/photos?fold=&cluster=&cursor=&limit="""
         limit = limit_of(request, default=200, most=PHOTOS_LIMIT)
+        fold = fold_of(request)
         slug = request.path_params["slug"]
         with session_scope(self._engine) as session:
             event = gallery.event_by_slug(session, slug)
+            cluster_id = whole(request, "cluster") or None
+            if cluster_id is not None:
+                scene_of(session, event.id, cluster_id)
             found = gallery.photo_slice(
-                session, event.id, request.query_params.get("cursor"), limit
+                session,
+                event.id,
+                request.query_params.get("cursor"),
+                limit,
+                cluster_id=cluster_id,
+                fold=fold,
             )
-            total = gallery.photo_count(session, event.id)
-        items = [present.photo_body(photo, slug) for photo in found.photos]
-        return answer(Photos(items=items, next=found.next, total=total))
+            total = gallery.photo_count(session, event.id, cluster_id=cluster_id, fold=fold)
+            in_event = gallery.photo_count(session, event.id)
+            ids = [photo.id for photo in found.photos]
+            stacks = gallery.stacks(session, ids, fold) if fold else {}
+        items = [present.gallery_photo(photo, slug, stacks.get(photo.id)) for photo in found.photos]
+        return answer(Photos(items=items, next=found.next, total=total, in_event=in_event))
 
     def search(self, request: Request) -> Response:
         """GET /events/{slug}/search?q=&limit="""
@@ -105,11 +138,12 @@ class Api:
         return answer(Hits(items=[present.hit_body(hit, event.slug) for hit in hits]))
 
     def space(self, request: Request) -> Response:
-        """GET /events/{slug}/space"""
-        slug = request.path_params["slug"]
+        """GET /events/{slug}/space?name="""
+        slug, name = request.path_params["slug"], space_name(request)
         with session_scope(self._engine) as session:
             event = gallery.event_by_slug(session, slug)
-            layout = latest_layout(session, event.id)
+            layout = latest_layout(session, event.id, name)
+            spaces = built_spaces(session, event.id)
         if layout is None:
             raise UnknownSpace(
                 f"“{event.name}” has no space yet.", cure="It is built when an ingest settles."
@@ -119,5 +153,9 @@ class Api:
             count=layout.count,
             url=f"/media/cloud/{slug}/{layout.version}.bin",
             bounds=Bounds(min=layout.bounds[:3], max=layout.bounds[3:]),
+            name=name,
+            spaces=spaces,
+            fit=layout.fit,
+            trustworthiness=layout.trustworthiness,
         )
         return answer(body)

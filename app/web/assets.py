@@ -14,7 +14,7 @@ from starlette.types import Scope
 from app.core.errors import HomeUnusable
 from app.web.contexts import Assets
 
-ENTRIES = ("base", "gallery", "photo", "space")
+ENTRIES = ("base", "duplicates", "gallery", "photo", "scenes", "space")
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
@@ -32,7 +32,7 @@ class Bundle:
             ) from error
 
     def of(self, entry: str) -> Assets:
-        """Files of one entry point: base | gallery | photo | space."""
+        """Files of one of ENTRIES."""
         return self._entries[entry]
 
 

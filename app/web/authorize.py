@@ -36,6 +36,7 @@ class Action(StrEnum):
     CHANGE_SOURCE = "change source"
     RE_POINT = "re-point source"
     CLEAR_VANISHED = "clear vanished"
+    CURATE = "curate"
     DECIDE_FACES = "decide faces"
     WATCH = "watch"
     OPERATE = "operate"
@@ -66,6 +67,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.RE_POINT: _OWNER,
     # Nothing brings them back.
     Action.CLEAR_VANISHED: _OWNER,
+    Action.CURATE: _WRITERS,
     Action.DECIDE_FACES: _OWNER,
     Action.WATCH: _OWNER,
     Action.OPERATE: _OWNER,
@@ -121,6 +123,8 @@ class Target:
     photo: int | None = None
     run: int | None = None
     source: int | None = None
+    group: int | None = None
+    cluster: int | None = None
     token: int | None = None
 
 

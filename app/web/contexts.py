@@ -11,7 +11,7 @@ from datetime import date, datetime
 
 @dataclass(frozen=True, slots=True)
 class EventTab:
-    key: str  # "photos" | "space" | "sources"
+    key: str  # "photos" | "scenes" | "duplicates" | "space" | "sources"
     label: str
     href: str
 
@@ -103,6 +103,8 @@ class EventPage:
     run_id: int | None
     query: str
     has_photos: bool
+    fold: str = "none"  # of which groups only the best frame is shown
+    scene: str | None = None  # the cluster whose photos are shown alone
     running: bool = False  # an ingest is under way: photos come by themselves
 
 
@@ -214,6 +216,8 @@ class SpacePage:
     manifest_url: str
     photo_count: int
     point_count: int
+    name: str
+    spaces: list[tuple[str, str]]  # those that are built: name and label
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,9 @@ from app.core.errors import (
     ServiceDown,
     SourceUnavailable,
     TryAgain,
+    UnknownCluster,
     UnknownEvent,
+    UnknownGroup,
     UnknownPhoto,
     UnknownRun,
     UnknownSource,
@@ -72,7 +74,9 @@ class TooManyTries(TryAgain):
 
 STATUS: dict[type[Exception], int] = {
     Malformed: 400,
+    UnknownCluster: 404,
     UnknownEvent: 404,
+    UnknownGroup: 404,
     UnknownPhoto: 404,
     UnknownRun: 404,
     UnknownSource: 404,

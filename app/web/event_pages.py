@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from urllib.parse import urlencode
 
 from sqlalchemy import Engine
 from starlette.requests import Request
@@ -10,13 +11,16 @@ from starlette.responses import RedirectResponse, Response
 
 from app.core.errors import BadInput, UnknownPhoto
 from app.core.vectors import ModelInfo
+from app.curate.scenes import scene_of
 from app.ingest.figures import event_progress
 from app.search.similar import similar_photos
-from app.space.store import latest_layout
+from app.space.store import LOOK, LOOK_TIME, PEOPLE, built_spaces, latest_layout
 from app.storage import gallery
 from app.storage.engine import session_scope
 from app.storage.events import all_events
+from app.storage.tables_graph import GroupKind
 from app.web import present
+from app.web.api import NO_FOLD, fold_of, space_name
 from app.web.commands import Commands, Wanted, recognised
 from app.web.contexts import (
     EventHead,
@@ -28,9 +32,11 @@ from app.web.contexts import (
 )
 from app.web.event_frame import event_and_head
 from app.web.guard import caller_of
+from app.web.numbers import whole
 from app.web.render import Place, Renderer
 
 _SIMILAR = 12
+SPACE_LABELS = {LOOK: "By look", LOOK_TIME: "By look and time", PEOPLE: "By people"}
 
 
 class EventPages:
@@ -87,11 +93,19 @@ class EventPages:
 
     def event(self, request: Request) -> Response:
         """GET /events/{slug}"""
+        cluster_id = whole(request, "cluster") or None
+        folded = fold_of(request) if "fold" in request.query_params else GroupKind.BURST
+        fold = folded.value if folded else NO_FOLD
         with session_scope(self._engine) as session:
             event, head = event_and_head(session, request, "photos")
             going = event_progress(session, event.id)
+            scene = scene_of(session, event.id, cluster_id) if cluster_id else None
+        # A group may reach into another scene, where its best frame is: a scene is shown unfolded.
+        asked = {"cluster": f"{cluster_id}"} if scene else {"fold": fold}
         page = EventPage(
-            api_url=f"/api/v1/events/{event.slug}/photos",
+            api_url=f"/api/v1/events/{event.slug}/photos?{urlencode(asked)}",
+            fold=fold,
+            scene=scene.name if scene else None,
             run_id=going.runs[0].id if going.runs else None,
             query=request.query_params.get("q", "")[:500],
             has_photos=head.photo_count > 0,
@@ -131,11 +145,16 @@ class EventPages:
 
     def space(self, request: Request) -> Response:
         """GET /events/{slug}/space"""
+        name = space_name(request)
         with session_scope(self._engine) as session:
             event, head = event_and_head(session, request, "space")
-            layout = latest_layout(session, event.id)
+            layout = latest_layout(session, event.id, name)
+            built = built_spaces(session, event.id)
+        base = f"/api/v1/events/{event.slug}/space"
         page = SpacePage(
-            manifest_url=f"/api/v1/events/{event.slug}/space",
+            manifest_url=base if name == LOOK else f"{base}?{urlencode({'name': name})}",
+            name=name,
+            spaces=[(each, SPACE_LABELS[each]) for each in built],
             photo_count=head.photo_count,
             point_count=layout.count if layout else 0,
         )

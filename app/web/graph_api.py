@@ -1,4 +1,4 @@
-"""/api/v1 of what is built from the vectors: neighbours."""
+"""/api/v1 of what is built from the vectors: how far it is, and neighbours."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlmodel import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.graph.status import is_grouped, stage_statuses
 from app.graph.walk import MOST_HOPS, MOST_NODES, Walk, walk
 from app.storage import gallery
 from app.storage.engine import session_scope
@@ -16,12 +17,38 @@ from app.storage.tables_graph import EdgeKind
 from app.web import present
 from app.web.errors import InvalidField
 from app.web.numbers import limit_of, whole
-from app.web.schemas import LinkBody, NeighbourBody, Neighbourhood, answer
+from app.web.schemas import (
+    LinkBody,
+    NeighbourBody,
+    Neighbourhood,
+    StageBody,
+    StageList,
+    answer,
+)
 
 
 class GraphApi:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    def stages(self, request: Request) -> Response:
+        """GET /events/{slug}/stages"""
+        with session_scope(self._engine) as session:
+            event = gallery.event_by_slug(session, request.path_params["slug"])
+            found = stage_statuses(session, event.id)
+        items = [
+            StageBody(
+                stage=each.stage,
+                state=each.state,
+                progress=each.progress,
+                message=each.message,
+                finished_at=each.finished_at,
+                seconds=each.seconds,
+                figures=each.figures,
+            )
+            for each in found
+        ]
+        return answer(StageList(items=items, grouped=is_grouped(found)))
 
     def neighbours(self, request: Request) -> Response:
         """GET /photos/{photo_id}/neighbours?depth=&kind=&limit="""

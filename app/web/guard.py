@@ -186,6 +186,8 @@ def target_of(params: dict[str, Any]) -> Target:
         photo=params.get("photo_id"),
         run=params.get("run_id"),
         source=params.get("source_id"),
+        group=params.get("group_id"),
+        cluster=params.get("cluster_id"),
         token=params.get("token_id"),
     )
 

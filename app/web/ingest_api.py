@@ -6,11 +6,12 @@ from sqlalchemy import Engine
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.core.errors import UnknownSource
+from app.core.errors import BadInput, UnknownSource
 from app.core.failures import cure_for
 from app.core.runs import RunSummary, SourceHealth
 from app.ingest.figures import event_progress, event_runs, failed_photos, run_summary
 from app.ingest.health import source_health
+from app.ingest.rescan import CHANGE_THE_LIST
 from app.sources.open import KINDS
 from app.storage import gallery
 from app.storage.engine import session_scope
@@ -32,6 +33,7 @@ from app.web.schemas import (
     RunList,
     Schedule,
     SourceList,
+    ToRetry,
     answer,
     revealed,
 )
@@ -142,19 +144,20 @@ class IngestApi:
 
     def retry(self, request: Request) -> Response:
         """POST /runs/{run_id}/retry"""
-        chosen = _chosen(request)
+        chosen = json_body(request, ToRetry) if caller_of(request).body else ToRetry()
         return _begun(
             self._ingests.retry(
                 _run_id(request),
                 by=_by(request),
                 reason=chosen.reason or None,
                 photo_id=chosen.photo_id,
+                ignored=chosen.ignored,
             )
         )
 
     def ignore(self, request: Request) -> Response:
         """POST /runs/{run_id}/ignore"""
-        chosen = _chosen(request)
+        chosen = json_body(request, Chosen) if caller_of(request).body else Chosen()
         run = self._ingests.ignore(
             _run_id(request),
             by=_by(request),
@@ -184,15 +187,25 @@ class IngestApi:
 
     def set_credentials(self, request: Request) -> Response:
         """POST /sources/{source_id}/credentials"""
-        given = revealed(json_body(request, NewCredentials).credentials) or {}
-        self._ingests.set_credentials(_source_id(request), given, by=_by(request))
+        body = json_body(request, NewCredentials)
+        if body.credentials is None and body.options is None:
+            raise BadInput("Give credentials, options, or both.")
+        self._ingests.set_credentials(
+            _source_id(request),
+            revealed(body.credentials),
+            options=body.options,
+            by=_by(request),
+        )
         return JSONResponse(self._source(_source_id(request)).to_json())
 
     def repoint(self, request: Request) -> Response:
         """POST /sources/{source_id}/repoint"""
         body = json_body(request, NewBase)
         count, run = self._ingests.repoint(_source_id(request), body.old, body.new, by=_by(request))
-        return JSONResponse({"photos": count, "run": run.to_json()}, 202, _location(run))
+        if run is None:
+            return JSONResponse({"photos": count, "run": None, "hint": CHANGE_THE_LIST})
+        found = {"photos": count, "run": run.to_json(), "hint": None}
+        return JSONResponse(found, 202, _location(run))
 
     def clear_vanished(self, request: Request) -> Response:
         """POST /sources/{source_id}/clear-vanished"""
@@ -207,10 +220,6 @@ class IngestApi:
             if source.id == source_id:
                 return source
         raise UnknownSource(source_id)
-
-
-def _chosen(request: Request) -> Chosen:
-    return json_body(request, Chosen) if caller_of(request).body else Chosen()
 
 
 def _begun(run: RunSummary) -> Response:

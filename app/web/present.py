@@ -10,7 +10,7 @@ from app.core.failures import CHANGED, VANISHED, cure_for
 from app.core.runs import RunSummary
 from app.search.hits import SearchHit
 from app.sources.suffixes import HEIC_SUFFIXES, RAW_SUFFIXES
-from app.storage.gallery import EventCounts
+from app.storage.gallery import EventCounts, Stack
 from app.storage.tables import Event, Face, Photo, PhotoRendition
 from app.web.contexts import (
     EventCard,
@@ -27,11 +27,13 @@ from app.web.schemas import (
     EventBody,
     Exif,
     FaceBody,
+    GalleryPhoto,
     HealthBody,
     Hit,
     PhotoBody,
     PhotoDetail,
     RenditionBody,
+    StackBody,
 )
 
 
@@ -83,6 +85,11 @@ def photo_body(photo: Photo, slug: str) -> PhotoBody:
         taken_at=photo.taken_at,
         uri=photo.uri,
     )
+
+
+def gallery_photo(photo: Photo, slug: str, stack: Stack | None) -> GalleryPhoto:
+    body = StackBody(group=stack.group_id, kind=stack.kind, count=stack.size) if stack else None
+    return GalleryPhoto(**photo_body(photo, slug).model_dump(), stack=body)
 
 
 def hit_body(hit: SearchHit, slug: str) -> Hit:
@@ -141,6 +148,8 @@ def event_head(event: Event, counts: EventCounts, active: str) -> EventHead:
         faces_on=event.faces_on,
         tabs=[
             EventTab("photos", "Photos", base),
+            EventTab("scenes", "Scenes", f"{base}/scenes"),
+            EventTab("duplicates", "Duplicates", f"{base}/duplicates"),
             EventTab("space", "Space", f"{base}/space"),
             EventTab("sources", "Sources", f"{base}/sources"),
         ],

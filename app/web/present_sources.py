@@ -19,6 +19,7 @@ from app.web.source_contexts import (
     FailedRow,
     FieldRow,
     HealthRow,
+    IgnoredRow,
     KindChoice,
     SourceCard,
     SourceFields,
@@ -66,6 +67,15 @@ def without_defaults(kind: str, options: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in options.items() if first.get(name) != value}
 
 
+def changed_options(
+    kind: str, stored: Mapping[str, str], typed: Mapping[str, str]
+) -> dict[str, str]:
+    """What a form with all options of a kind says anew of them; an empty value removes one."""
+    told = {**dict.fromkeys(typed, ""), **without_defaults(kind, typed)}
+    kept = without_defaults(kind, stored)
+    return {name: value for name, value in told.items() if kept.get(name, "") != value}
+
+
 def look_at(source: str, kind: str, options: Mapping[str, str] | None = None) -> SourceFields:
     """What an address is, in a sentence, and what may be told of it; or why it can't be read."""
     if not source.strip():
@@ -85,9 +95,15 @@ def look_at(source: str, kind: str, options: Mapping[str, str] | None = None) ->
 
 
 def source_card(
-    health: SourceHealth, run: RunSummary | None, *, sources: int, error: CardError | None = None
+    health: SourceHealth,
+    run: RunSummary | None,
+    *,
+    sources: int,
+    ignored: Sequence[tuple[int, int]] = (),
+    error: CardError | None = None,
 ) -> SourceCard:
-    """`sources` is how many the event has: of few each is shown unfolded."""
+    """`sources` is how many the event has: of few each is shown unfolded. `ignored` is (run, count)
+    of the runs that have ignored failures."""
     row = present.run_row(run) if run else None
     others = _other_troubles(health, run)
     attention = sum(group.count for group in others) + (row.failing if row else 0)
@@ -96,6 +112,7 @@ def source_card(
     fields = kind.fields if kind else ()
     labels = {field.name: field.label for field in fields}
     mine = error if error and error.source_id == health.id else None
+    typed = {**health.options, **(mine.options if mine else {})}
     busy = state not in ("well", "new")
     return SourceCard(
         id=health.id,
@@ -116,9 +133,12 @@ def source_card(
         next_scan_at=health.next_scan_at,
         rescan_seconds=health.rescan_seconds,
         secrets=[_field(field, {}) for field in fields if field.secret],
+        settings=[_field(f, typed) for f in fields if not f.secret],
+        leading=[field.label for field in fields if field.leads],
         locked_out=any(field.secret for field in fields) and _locked_out(health),
         run=row,
         unfolded=sources <= _UNFOLDED or busy or mine is not None,
+        ignored=[IgnoredRow(run_id, count) for run_id, count in ignored],
         error=mine,
     )
 

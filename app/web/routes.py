@@ -17,6 +17,8 @@ from app.web.api import Api
 from app.web.assets import Static, favicon
 from app.web.authorize import Action
 from app.web.credentials import Credentials
+from app.web.curate_api import CurateApi
+from app.web.curate_pages import CuratePages
 from app.web.event_pages import EventPages
 from app.web.graph_api import GraphApi
 from app.web.guard import GuardedRoute
@@ -41,6 +43,8 @@ class Handlers:
     api: Api
     ingests: IngestApi
     graph: GraphApi
+    curation: CurateApi
+    curating: CuratePages
     sockets: Sockets
 
 
@@ -54,6 +58,7 @@ def url_table(
     post_api = partial(post, bearer=True)
     event, photo = "/events/{slug}", "/photos/{photo_id:int}"
     run, source = "/runs/{run_id:int}", "/sources/{source_id:int}"
+    group, cluster = "/groups/{group_id:int}", "/clusters/{cluster_id:int}"
     v1, media = "/api/v1", "/media"
     return [
         page("/", at.events.home, action=Action.LIST_EVENTS),
@@ -87,6 +92,14 @@ def url_table(
         post(f"{event}{run}/ignore", at.runs.ignore, action=Action.CONTROL_RUNS),
         post(f"{event}/faces", at.sources.faces, action=Action.DECIDE_FACES),
         page(f"{event}{photo}", at.events.photo, action=Action.VIEW_PHOTO),
+        page(f"{event}/duplicates", at.curating.duplicates, action=Action.VIEW_EVENT),
+        post(f"{event}{group}/judge", at.curating.judge, action=Action.CURATE),
+        post(f"{event}{group}/best", at.curating.best, action=Action.CURATE),
+        post(f"{event}/undo", at.curating.undo, action=Action.CURATE),
+        post(f"{event}/redo", at.curating.redo, action=Action.CURATE),
+        post(f"{event}/sensitivity", at.curating.sensitivity, action=Action.CURATE),
+        page(f"{event}/scenes", at.curating.scenes, action=Action.VIEW_EVENT),
+        post(f"{event}{cluster}/name", at.curating.rename, action=Action.CURATE),
         page(f"{event}/space", at.events.space, action=Action.VIEW_EVENT),
         page("/search", at.search.search, action=Action.SEARCH),
         page("/operations", at.operations.page, action=Action.OPERATE),
@@ -110,6 +123,7 @@ def url_table(
         get_api(f"{v1}{event}/photos", at.api.photos, action=Action.VIEW_EVENT),
         get_api(f"{v1}{event}/search", at.api.search, action=Action.SEARCH),
         get_api(f"{v1}{event}/space", at.api.space, action=Action.VIEW_EVENT),
+        get_api(f"{v1}{event}/stages", at.graph.stages, action=Action.VIEW_EVENT),
         get_api(f"{v1}{event}/runs", at.ingests.runs, action=Action.VIEW_RUNS),
         post_api(f"{v1}{event}/runs", at.ingests.start, action=Action.INGEST),
         get_api(f"{v1}{event}/progress", at.ingests.progress, action=Action.VIEW_RUNS),
@@ -134,6 +148,16 @@ def url_table(
         get_api(f"{v1}{photo}", at.api.photo, action=Action.VIEW_PHOTO),
         get_api(f"{v1}{photo}/similar", at.api.similar, action=Action.VIEW_PHOTO),
         get_api(f"{v1}{photo}/neighbours", at.graph.neighbours, action=Action.VIEW_PHOTO),
+        get_api(f"{v1}{event}/groups", at.curation.groups, action=Action.VIEW_EVENT),
+        get_api(f"{v1}{group}", at.curation.group, action=Action.VIEW_EVENT),
+        post_api(f"{v1}{group}/judge", at.curation.judge, action=Action.CURATE),
+        post_api(f"{v1}{group}/best", at.curation.best, action=Action.CURATE),
+        post_api(f"{v1}{event}/sensitivity", at.curation.sensitivity, action=Action.CURATE),
+        post_api(f"{v1}{event}/decisions", at.curation.decide, action=Action.CURATE),
+        post_api(f"{v1}{event}/undo", at.curation.undo, action=Action.CURATE),
+        post_api(f"{v1}{event}/redo", at.curation.redo, action=Action.CURATE),
+        get_api(f"{v1}{event}/clusters", at.curation.clusters, action=Action.VIEW_EVENT),
+        post_api(f"{v1}{cluster}/name", at.curation.rename, action=Action.CURATE),
         post("/ws/ticket", at.sockets.ticket, action=Action.WATCH),
         WebSocketRoute("/ws", at.sockets.open),
         page("/healthz", at.operations.healthz, action=Action.CHECK_HEALTH),

@@ -57,7 +57,11 @@ class RunPages:
         """POST /events/{slug}/runs/{run_id}/retry"""
         reason, photo_id = _chosen(request)
         run = self._ingests.retry(
-            self._run(request).id, by=_by(request), reason=reason, photo_id=photo_id
+            self._run(request).id,
+            by=_by(request),
+            reason=reason,
+            photo_id=photo_id,
+            ignored=caller_of(request).form.get("ignored") == "1",
         )
         return self._changed(request, run)
 

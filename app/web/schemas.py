@@ -43,6 +43,12 @@ class Chosen(Input):
     photo_id: Annotated[int, Field(gt=0, lt=2**63)] | None = None
 
 
+class ToRetry(Chosen):
+    """The same, or of those that were ignored."""
+
+    ignored: Annotated[bool, Field(strict=True)] = False
+
+
 class NewBase(Input):
     old: Line
     new: Line
@@ -53,7 +59,10 @@ class Schedule(Input):
 
 
 class NewCredentials(Input):
-    credentials: Secrets
+    """Credentials that are left out stay as they are, and so does an option."""
+
+    credentials: Secrets | None = None
+    options: Options | None = None
 
 
 def revealed(secrets: dict[str, SecretStr] | None) -> dict[str, str] | None:
@@ -89,10 +98,25 @@ class PhotoBody(BaseModel):
     uri: str
 
 
+class StackBody(BaseModel):
+    """The group that the photo stands for, and how many photos it has with this one."""
+
+    group: int
+    kind: str
+    count: int
+
+
+class GalleryPhoto(PhotoBody):
+    stack: StackBody | None
+
+
 class Photos(BaseModel):
-    items: list[PhotoBody]
+    """`total`: photos that all pages have together; `in_event`: shown or not."""
+
+    items: list[GalleryPhoto]
     next: str | None
     total: int
+    in_event: int
 
 
 class Hit(PhotoBody):
@@ -103,6 +127,25 @@ class Hit(PhotoBody):
 
 class Hits(BaseModel):
     items: list[Hit]
+
+
+class StageBody(BaseModel):
+    """`state`: none | pending | working | done | failed; `figures` are the last finished run's."""
+
+    stage: str
+    state: str
+    progress: float | None
+    message: str
+    finished_at: datetime | None
+    seconds: float | None
+    figures: dict[str, Any]
+
+
+class StageList(BaseModel):
+    """`grouped`: the groups are those of the photos and the sensitivity of now."""
+
+    items: list[StageBody]
+    grouped: bool
 
 
 class NeighbourBody(PhotoBody):
@@ -230,6 +273,10 @@ class SpaceBody(BaseModel):
     count: int
     url: str
     bounds: Bounds
+    name: str
+    spaces: list[str]
+    fit: int
+    trustworthiness: float | None
 
 
 class Ticket(BaseModel):

@@ -63,6 +63,14 @@ class HealthRow:
 
 
 @dataclass(frozen=True, slots=True)
+class IgnoredRow:
+    """Failures of a run that a person ignored and that could be tried again."""
+
+    run_id: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class CardError:
     """What was wrong with a form of a card: `form` is "credentials", "repoint" or "schedule"."""
 
@@ -71,12 +79,14 @@ class CardError:
     message: str
     old: str = ""
     new: str = ""
+    options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceCard:
     """One source. `state`: working | pending | paused | trouble | attention | well | new.
-    `locked_out`: what goes wrong looks as if credentials were missing or no longer good."""
+    `locked_out`: what goes wrong looks as if credentials were missing or no longer good. `settings`
+    are the inputs of its options, `leading` the labels of those that lead credentials elsewhere."""
 
     id: int
     kind: str
@@ -96,9 +106,12 @@ class SourceCard:
     next_scan_at: datetime | None
     rescan_seconds: int | None
     secrets: list[FieldRow]
+    settings: list[FieldRow]
     locked_out: bool
     run: RunRow | None
     unfolded: bool
+    leading: list[str] = field(default_factory=list)
+    ignored: list[IgnoredRow] = field(default_factory=list)
     error: CardError | None = None
 
 

@@ -11,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.core.errors import BadInput, Conflict, UnknownSource
+from app.ingest import control
 from app.ingest.figures import event_runs, source_runs
 from app.ingest.health import source_health
+from app.ingest.rescan import CHANGE_THE_LIST
 from app.storage.engine import session_scope
 from app.storage.tables import Event, Source
 from app.web import present, present_sources
@@ -31,7 +33,11 @@ _OPTION, _SECRET = "option.", "credential."  # what the names of a kind's inputs
 SAID = {
     "scanning": "The source is being looked at. Only what is new or changed is fetched.",
     "credentials": "The new credentials are stored, and the source is being looked at with them.",
+    "options": "The options are saved, and the source is being looked at with them.",
+    "forgotten": "The options are saved. They name another server, and the stored credentials don't"
+    " go there: give them again, or rescan without.",
     "repointed": "The addresses are rewritten, and the new place is being looked at.",
+    "relist": f"The addresses are rewritten. {CHANGE_THE_LIST}",
     "cleared": "The vanished photos are deleted.",
     "scheduled": "The schedule is saved.",
 }
@@ -124,25 +130,37 @@ class SourcePages:
     def set_credentials(self, request: Request) -> Response:
         """POST /events/{slug}/sources/{source_id}/credentials"""
         source_id = self._source_id(request)
-        given = _given(caller_of(request).form, _SECRET)
+        form = caller_of(request).form
+        given, typed = _given(form, _SECRET), _inputs(form, _OPTION)
+        with session_scope(self._engine) as session:
+            source = session.get_one(Source, source_id)
+            options = present_sources.changed_options(source.kind, source.options, typed)
         try:
-            if not given:
-                raise BadInput("No credential was entered.", cure="Fill in at least one.")
-            self._ingests.set_credentials(source_id, given, by=_by(request))
-            self._ingests.rescan(source_id, by=_by(request))
+            if not given and not options:
+                raise BadInput(
+                    "No credential was entered, and no option changed.",
+                    cure="Fill in at least one.",
+                )
+            forgotten = self._ingests.set_credentials(
+                source_id, given or None, options=options, by=_by(request)
+            )
+            if not forgotten:
+                self._ingests.rescan(source_id, by=_by(request))
         except BadInput as error:
-            return self._refused(request, CardError(source_id, "credentials", str(error)))
-        return self._back(request, source_id, "credentials")
+            failed = CardError(source_id, "credentials", str(error), options=typed)
+            return self._refused(request, failed)
+        said = "forgotten" if forgotten else "credentials" if given else "options"
+        return self._back(request, source_id, said)
 
     def repoint(self, request: Request) -> Response:
         """POST /events/{slug}/sources/{source_id}/repoint"""
         source_id, form = self._source_id(request), caller_of(request).form
         old, new = form.get("old", ""), form.get("new", "")
         try:
-            self._ingests.repoint(source_id, old, new, by=_by(request))
+            _, run = self._ingests.repoint(source_id, old, new, by=_by(request))
         except (BadInput, Conflict) as error:
             return self._refused(request, CardError(source_id, "repoint", str(error), old, new))
-        return self._back(request, source_id, "repointed")
+        return self._back(request, source_id, "repointed" if run else "relist")
 
     def clear_vanished(self, request: Request) -> Response:
         """POST /events/{slug}/sources/{source_id}/clear-vanished"""
@@ -206,10 +224,15 @@ class SourcePages:
     ) -> SourcesPage:
         found = source_health(session, event.id)
         runs = source_runs(session, event.id)
+        ignored = control.ignored_photos(session, event.id)
         shown = {run.id for run in runs.values()}
         cards = [
             present_sources.source_card(
-                health, runs.get(health.id), sources=len(found), error=card_error
+                health,
+                runs.get(health.id),
+                sources=len(found),
+                ignored=ignored.get(health.id, ()),
+                error=card_error,
             )
             for health in reversed(found)  # the newest first
         ]
@@ -250,10 +273,14 @@ class SourcePages:
         return source_id
 
 
+def _inputs(form: dict[str, str], prefix: str) -> dict[str, str]:
+    """The inputs whose names begin so, without that beginning."""
+    return {n[len(prefix) :]: value.strip() for n, value in form.items() if n.startswith(prefix)}
+
+
 def _given(form: dict[str, str], prefix: str) -> dict[str, str]:
-    """The filled-in inputs whose names begin so, without that beginning."""
-    found = {name[len(prefix) :]: v for name, v in form.items() if name.startswith(prefix)}
-    return {name: value.strip() for name, value in found.items() if value.strip()}
+    """Those that are filled in."""
+    return {name: value for name, value in _inputs(form, prefix).items() if value}
 
 
 def _seconds(value: str) -> int | None:

@@ -18,7 +18,12 @@ function server(initial: number[], limit: number) {
     const start = cursor === null ? 0 : state.ids.indexOf(Number(cursor)) + 1;
     const items = state.ids.slice(start, start + limit).map(photo);
     const more = start + limit < state.ids.length;
-    return { items, next: more ? `${items.at(-1)?.id}` : null, total: state.ids.length };
+    return {
+      items,
+      next: more ? `${items.at(-1)?.id}` : null,
+      total: state.ids.length,
+      inEvent: state.ids.length,
+    };
   });
   return { state, feed };
 }
@@ -66,7 +71,7 @@ describe("PhotoFeed", () => {
     let broken = false;
     const feed = new PhotoFeed(async () => {
       if (broken) throw new Error("away");
-      return { items: [photo(1)], next: null, total: 1 };
+      return { items: [photo(1)], next: null, total: 1, inEvent: 1 };
     });
     await feed.refresh();
     broken = true;

@@ -17,6 +17,8 @@ PAGES = {
     "photos": "/events/{slug}",
     "results": "/events/{slug}?q=flower",
     "photo": "photo",
+    "scenes": "/events/{slug}/scenes",
+    "duplicates": "/events/{slug}/duplicates?open=0",
     "space": "/events/{slug}/space",
     "sources": "/events/{slug}/sources",
     "failures": "failures",

@@ -95,6 +95,7 @@ def test_the_graph_can_be_watched_and_built_again(indexed, installation, eventua
     assert code == 0
     assert "graph" in out
     assert "done" in out
+    assert installation.run("graph", "link", "summer-party", "summer-party")[0] == 2
     code, _, err = installation.run("graph", "build", "no-such-event")
     assert code == 2
     assert "no-such-event" in err

@@ -169,6 +169,16 @@ def test_a_source_is_looked_after(clair, engine, settings):
     assert SECRET not in stored.out + stored.err
     (source,) = clair("sources", "gala", "--json").json
     assert (source["rescan_seconds"], source["has_credentials"]) == (21_600, True)
+    both = clair("source", "credentials", "1", "password", "--option", "user=bob", **secret)
+    assert both.code == 0
+    assert clair("sources", "gala", "--json").json[0]["options"] == {"user": "bob"}
+    only = clair("source", "credentials", "1", "--option", "include=*.jpg")
+    assert "Stored." in only.out
+    (source,) = clair("sources", "gala", "--json").json
+    assert source["options"] == {"user": "bob", "include": "*.jpg"}
+    assert source["has_credentials"] is True
+    assert clair("source", "credentials", "1", "--option", "colour=red").code == 2
+    assert clair("source", "credentials", "1", "password", "--remove").code == 2
     assert clair("source", "credentials", "1", "--remove").code == 0
     assert clair("sources", "gala", "--json").json[0]["has_credentials"] is False
     assert clair("source", "credentials", "1").code == 2
@@ -179,6 +189,17 @@ def test_a_source_is_looked_after(clair, engine, settings):
     assert "looks at https://a/dav/ again" in clair("source", "rescan", "1").out
 
 
+def test_credentials_stay_behind_where_an_option_leads_elsewhere(clair, engine):
+    clair(
+        "ingest", "Gala", BUCKET, "--credential", "access_key_id", "--credential",
+        "secret_access_key", CLAIR_CREDENTIAL_ACCESS_KEY_ID="i",
+        CLAIR_CREDENTIAL_SECRET_ACCESS_KEY=SECRET,
+    )  # fmt: skip
+    said = clair("source", "credentials", "1", "--option", "endpoint=https://b.example")
+    assert "give them again" in " ".join(said.out.split())
+    assert clair("sources", "gala", "--json").json[0]["has_credentials"] is False
+
+
 def test_a_source_is_re_pointed(clair, engine):
     failing_run(engine)
     moved = clair("source", "repoint", "1", "https://a", "https://b/2026", "--json").json
@@ -186,6 +207,17 @@ def test_a_source_is_re_pointed(clair, engine):
     with session_scope(engine) as session:
         uris = set(session.exec(select(Photo.uri)))
     assert "https://b/2026/0.jpg" in uris
+    assert moved["run"]["state"] == "pending"
+    with session_scope(engine) as session:
+        session.connection().execute(
+            text("UPDATE source SET uri = 'https://l/list.txt'; UPDATE run SET state = 'done',"
+                 " discovery_done = true")
+        )  # fmt: skip
+    listed = clair("source", "repoint", "1", "https://b", "https://d")
+    assert "3 addresses are rewritten." in listed.out
+    assert "Change the list first, then rescan" in " ".join(listed.out.split())
+    unread = clair("source", "repoint", "1", "https://d", "https://b", "--json").json
+    assert (unread["photos"], unread["run"]) == (3, None)
     refused = clair("source", "repoint", "1", "https://a", "https://c")
     assert refused.code == 2
     assert "starts with https://a" in refused.err
@@ -255,6 +287,8 @@ def test_failures_are_listed_retried_and_ignored(clair, engine):
     retried = clair("run", "retry", str(run_id), "--reason", "timeout", "--json").json
     assert (retried["waiting"], retried["state"]) == (2, "working")
     assert "0 photos" not in clair("run", "ignore", str(run_id)).out
+    back = clair("run", "retry", str(run_id), "--ignored", "--json").json
+    assert (back["waiting"], back["ignored"]) == (3, 1)  # but for the entry that names nothing
     assert "No failures." in clair("run", "failures", str(run_id)).out
     assert clair("run", "retry", str(run_id), "--photo", "999999").code == 2
 

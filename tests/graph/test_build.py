@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from app.core.errors import BadInput
 from app.core.vectors import normalised
+from app.graph.across import NEIGHBOURS_ACROSS
 from app.graph.build import GraphStage
+from app.graph.linking import link, unlink
 from app.graph.stage import carry_out
 from app.ingest import runs
 from app.storage.engine import session_scope
-from app.storage.tables import Run, RunKind, RunState
+from app.storage.tables import Event, Run, RunKind, RunState
 from app.storage.vectors import store_photo_vectors
 from tests.factories import IMAGE_MODEL, Made, index_photos, make_photos
 
@@ -152,3 +155,80 @@ def test_an_event_that_is_deleted_takes_its_edges_along(engine, build):
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM event WHERE id = :id"), {"id": made.event_id})
     assert edges(engine) == []
+
+
+def across(engine):
+    with engine.connect() as connection:
+        return connection.execute(
+            text("SELECT src, dst FROM edge WHERE kind = 'across' ORDER BY 1, 2")
+        ).all()
+
+
+def events_of(engine, *made):
+    with session_scope(engine) as session:
+        return [session.get(Event, each.event_id) for each in made]
+
+
+def waiting_graphs(engine) -> list[int]:
+    with engine.connect() as connection:
+        return list(
+            connection.execute(
+                text("SELECT event_id FROM run WHERE kind = 'graph' AND state = 'pending'")
+            ).scalars()
+        )
+
+
+def test_photos_of_linked_events_find_each_other(engine, build):
+    random = np.random.default_rng(8)
+    first, second = make_photos(engine, 9), make_photos(engine, 7, event="Second")
+    mine = index_photos(engine, first, random.normal(size=(9, IMAGE_MODEL.dim)))
+    theirs = index_photos(engine, second, random.normal(size=(7, IMAGE_MODEL.dim)))
+    build(first)
+    build(second)
+    assert across(engine) == []
+    with session_scope(engine) as session:
+        link(session, *events_of(engine, first, second))
+    build(first)
+    build(second)
+    found = across(engine)
+    assert len(found) == (9 + 7) * NEIGHBOURS_ACROSS
+    nearest = np.argsort(-(mine @ theirs.T), axis=1)[:, :NEIGHBOURS_ACROSS]
+    wanted = {
+        (first.photo_ids[i], second.photo_ids[j]) for i, row in enumerate(nearest) for j in row
+    }
+    assert wanted <= {tuple(edge) for edge in found}
+    # A photo that is deleted leaves no edge, neither there nor here.
+    with session_scope(engine) as session:
+        session.connection().execute(
+            text("DELETE FROM photo WHERE id = :id"), {"id": second.photo_ids[0]}
+        )
+    assert not any(second.photo_ids[0] in edge for edge in across(engine))
+    with session_scope(engine) as session:
+        unlink(session, *events_of(engine, first, second))
+    build(first)
+    build(second)
+    assert across(engine) == []
+
+
+def test_a_change_of_one_event_reaches_the_other_and_comes_to_rest(engine, build):
+    first, second = make_photos(engine, 8), make_photos(engine, 8, event="Second")
+    index_photos(engine, first)
+    index_photos(engine, second, np.random.default_rng(9).normal(size=(8, IMAGE_MODEL.dim)))
+    with session_scope(engine) as session:
+        link(session, *events_of(engine, first, second))
+    for each in (first, second, first, second):
+        build(each)
+    assert waiting_graphs(engine) == []
+    (new,) = add_photos(engine, second, np.ones((1, IMAGE_MODEL.dim)))
+    build(second)
+    assert waiting_graphs(engine) == [first.event_id]
+    assert build(first).summary["rows_written"] == 0  # its own edges are what they were
+    build(second)
+    assert waiting_graphs(engine) == []
+    assert any(edge[0] == new for edge in across(engine))
+
+
+def test_an_event_is_not_linked_with_itself(engine):
+    made = make_photos(engine, 1)
+    with session_scope(engine) as session, pytest.raises(BadInput):
+        link(session, *events_of(engine, made, made))

@@ -11,7 +11,7 @@ from sqlmodel import select
 
 from app.core.errors import BadInput, Conflict, NotAnImage, UnknownPhoto, UnknownRun
 from app.core.jobs import Job
-from app.ingest import control, figures, health, ledger, runs
+from app.ingest import control, figures, health, ledger, rescan, runs
 from app.ingest.service import IngestService
 from app.storage import audit
 from app.storage.blobs import BlobStore
@@ -20,7 +20,7 @@ from app.storage.tables import Run, Source
 from app.storage.tables_access import Audit
 from tests.factories import RecordedJobs, index_photos, make_photos
 from tests.ingest.test_pipeline import COLOURS, SEALER, Bench, answers, jpeg
-from tests.origin import Origin
+from tests.origin import Answer, Origin
 
 
 @pytest.fixture
@@ -205,6 +205,51 @@ def test_ignored_failures_are_not_failures_until_somebody_wants_them_again(engin
     assert states(engine) == {"ignored": 2, "pending": 1}
 
 
+def test_ignoring_all_of_a_list_can_be_undone(bench, service, jobs):
+    """A list states no versions, so that no rescan could ever bring them back."""
+    photos = {f"/{n}.jpg": jpeg(c) for n, c in enumerate(COLOURS)}
+    served = answers(photos)
+    fine = {path: served[path] for path in ("/0.jpg", "/1.jpg")}
+    with Origin(served | {path: Answer(b"no", status=403) for path in fine}) as origin:
+        run_id = bench.ingest(origin.url("/list.txt")).id
+        assert service.ignore(run_id, by="test").ignored == 2
+        origin.answers.update(fine)
+        bench.ingest(origin.url("/list.txt"))
+        assert states(bench.engine) == {"indexed": 6, "ignored": 2}
+        with session_scope(bench.engine) as session:
+            (told,) = control.ignored_photos(session, session.get(Run, run_id).event_id).values()
+        assert told == [(run_id, 2)]
+        jobs.sent = []
+        assert service.retry(run_id, ignored=True, by="test").ignored == 0
+        bench.jobs.sent, jobs.sent = jobs.sent, []
+        summary = bench.finish(run_id)
+    assert (summary.state, summary.failed, summary.ignored) == ("done", 0, 0)
+    assert states(bench.engine) == {"indexed": 8}
+
+
+def test_only_what_was_ignored_is_tried_again_where_that_is_asked_for(engine, service):
+    made = make_photos(engine, 4)
+    fail_all(engine, made)
+    service.ignore(made.run_id, photo_id=made.photo_ids[0], by="test")
+    service.ignore(made.run_id, photo_id=made.photo_ids[1], by="test")
+    other = service.retry(made.run_id, reason="timeout", ignored=True, by="test")
+    assert (other.failed, other.ignored) == (2, 2)
+    back = service.retry(made.run_id, reason="truncated", ignored=True, by="test")
+    assert (back.failed, back.ignored, back.waiting) == (2, 0, 2)
+    with session_scope(engine) as session:
+        assert control.ignored_photos(session, made.event_id) == {}
+
+
+def test_an_ignored_entry_that_names_nothing_is_not_offered_again(engine, service):
+    made = make_photos(engine, 1)
+    fail_all(engine, made)
+    with session_scope(engine) as session:
+        session.connection().execute(text("UPDATE photo SET source_key = 'bad-entry:1'"))
+    service.ignore(made.run_id, by="test")
+    with session_scope(engine) as session:
+        assert control.ignored_photos(session, made.event_id) == {}
+
+
 def test_a_paused_run_stays_paused_when_its_failures_are_tried_again(engine, service):
     made = make_photos(engine, 2)
     fail_all(engine, made)
@@ -285,6 +330,108 @@ def test_credentials_are_never_taken_along_to_another_server(engine, service):
     assert sealed("s3")[1]
     service.start(made.event_id, "s3", "s3://b/", by="t", options={"endpoint": "https://b.example"})
     assert not sealed("s3")[1]
+
+
+def test_options_and_credentials_are_set_together(engine, service):
+    made = make_photos(engine, 0)
+    service.start(
+        made.event_id, "webdav", "https://a.example/dav/", by="t", options={"include": "*.jpg"}
+    )
+
+    def stored(kind="webdav"):
+        with session_scope(engine) as session:
+            source = session.exec(select(Source).where(Source.kind == kind)).one()
+            return source.id, source.options, dict(SEALER.unseal(source.sealed))
+
+    source_id = stored()[0]
+    both = {"credentials": {"password": "p"}, "options": {"user": "ada"}}
+    service.set_credentials(source_id, **both, by="t")
+    assert stored()[1:] == ({"include": "*.jpg", "user": "ada"}, {"password": "p"})
+    # Half of it is wrong: nothing of it is kept.
+    for wrong in (
+        {"credentials": {"password": "q"}, "options": {"colour": "red"}},
+        {"credentials": {"colour": "q"}, "options": {"user": "bob"}},
+        {"credentials": {"password": "q"}, "options": {"password": "q"}},
+    ):
+        with pytest.raises(BadInput):
+            service.set_credentials(source_id, **wrong, by="t")
+    assert stored()[1:] == ({"include": "*.jpg", "user": "ada"}, {"password": "p"})
+    # Options alone leave the credentials; an empty one is taken away.
+    kept = service.set_credentials(source_id, None, options={"include": "", "user": "bob"}, by="t")
+    assert kept is False
+    assert stored()[1:] == ({"user": "bob"}, {"password": "p"})
+
+
+def test_an_option_that_leads_elsewhere_leaves_the_stored_credentials_behind(engine, service):
+    made = make_photos(engine, 0)
+    keys = {"access_key_id": "i", "secret_access_key": "s"}
+    run = service.start(made.event_id, "s3", "s3://b/", by="t", credentials=keys)
+
+    def opened():
+        with session_scope(engine) as session:
+            return dict(SEALER.unseal(session.get(Source, run.source_id).sealed))
+
+    away = {"endpoint": "https://b.example"}
+    assert service.set_credentials(run.source_id, None, options={"region": "x"}, by="t") is False
+    assert opened() == keys
+    assert service.set_credentials(run.source_id, None, options=away, by="t") is True
+    assert opened() == {}
+    assert service.set_credentials(run.source_id, keys, options=away, by="t") is False
+    assert service.set_credentials(run.source_id, None, options=away, by="t") is False
+    assert opened() == keys  # it leads where it led
+    other = {"endpoint": "https://c.example"}
+    new = {**keys, "secret_access_key": "t"}
+    assert service.set_credentials(run.source_id, new, options=other, by="t") is False
+    assert opened() == new
+    assert service.set_credentials(run.source_id, None, options={"endpoint": ""}, by="t") is True
+    assert opened() == {}
+
+
+def test_re_pointing_does_not_read_a_list_that_still_names_the_old_addresses(bench, service, jobs):
+    """The scan would take the photos at the working addresses for vanished."""
+    photos = {f"/{n}.jpg": jpeg(c) for n, c in enumerate(COLOURS[:3])}
+    with Origin(photos_at(photos)) as old, Origin(photos_at(photos)) as new:
+        listed = Origin({"/list.txt": Answer("\n".join(map(old.url, photos)).encode())})
+        with listed:
+            run = bench.ingest(listed.url("/list.txt"))
+            jobs.sent = []
+            moved = service.repoint(run.source_id, old.url(""), new.url(""), by="test")
+            assert moved == (3, None)
+            assert jobs.sent == []
+            listed.answers["/list.txt"] = Answer("\n".join(map(new.url, photos)).encode())
+            again = bench.ingest(listed.url("/list.txt"))
+    assert (again.unchanged, again.indexed, again.gone) == (3, 0, 0)
+
+
+def test_a_schedule_waits_its_time_after_addresses_that_a_list_names_were_rewritten(
+    engine, service
+):
+    made = make_photos(engine, 1)
+    service.schedule(made.source_id, 600, by="test")
+    with session_scope(engine) as session:
+        session.connection().execute(text("UPDATE source SET next_scan_at = now()"))
+        session.connection().execute(
+            text("UPDATE photo SET uri = 'http://old/1.jpg'; UPDATE run SET state = 'done'")
+        )
+    assert service.repoint(made.source_id, "http://old", "http://new", by="test") == (1, None)
+    with session_scope(engine) as session:
+        assert rescan.due_sources(session) == []
+        assert session.get(Source, made.source_id).next_scan_at is not None
+
+
+def test_addresses_are_not_rewritten_while_the_list_that_names_them_is_read(engine, service):
+    made = make_photos(engine, 1)
+    with session_scope(engine) as session:
+        session.connection().execute(text("UPDATE photo SET uri = 'http://old/1.jpg'"))
+    with pytest.raises(Conflict, match=f"run {made.run_id}"):
+        service.repoint(made.source_id, "http://old", "http://new", by="test")
+    with engine.connect() as connection:
+        uris = connection.execute(text("SELECT uri FROM photo")).scalars().all()
+    assert uris == ["http://old/1.jpg"]
+
+
+def photos_at(photos):
+    return {path: Answer(body) for path, body in photos.items()}
 
 
 def test_the_rate_and_the_time_left_are_of_the_last_minute(engine):

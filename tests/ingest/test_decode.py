@@ -72,6 +72,9 @@ async def test_everything_is_derived(pool: DecodePool) -> None:
     assert found.sha256 == hashlib.sha256(data).hexdigest()
     assert found.exif.camera == "Canon EOS R5"
     assert 0 <= found.phash < 2**64
+    small = np.frombuffer(found.structure, np.uint8).reshape(48, 48).astype(float)
+    whole = Image.fromarray(found.pixels).convert("L").resize((48, 48), Image.Resampling.BOX)
+    assert np.abs(small - np.asarray(whole, float)).mean() < 2
     assert 0 < found.quality.exposure < 1
     thumb = Image.open(io.BytesIO(found.thumb))
     assert (thumb.format, thumb.size) == ("WEBP", (225, 360))

@@ -202,6 +202,16 @@ def test_the_perceptual_hash_survives_copies_and_tells_pictures_apart() -> None:
     assert distance(original, hashed(picture.transpose(Image.Transpose.ROTATE_180))) > 12
 
 
+def test_the_structure_picture_is_squeezed_whatever_the_shape() -> None:
+    for size in ((640, 200), (200, 640), (31, 7)):
+        picture = Image.new("RGB", size, "black")
+        picture.paste("white", (0, 0, size[0] // 2, size[1]))
+        stored = derive.structure_of(derive.luma_of(picture))
+        rows = np.frombuffer(stored, np.uint8).reshape(48, 48)
+        assert np.all(rows[:, :22] == 255)
+        assert np.all(rows[:, 26:] == 0)
+
+
 def test_the_hash_is_the_sign_of_the_low_frequencies() -> None:
     x = np.arange(32)
     wave = 128 + 100 * np.cos(np.pi * (2 * x + 1) * 3 / 64)

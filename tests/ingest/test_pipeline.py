@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import text
+from sqlmodel import select
 
 from app.core.errors import ServiceDown
 from app.core.faces import DetectedFace
 from app.core.jobs import Job
 from app.core.sources import SourceSpec
 from app.core.vectors import normalised
-from app.ingest import figures, runs
+from app.ingest import control, figures, rescan, runs
 from app.ingest.consent import set_faces
 from app.ingest.decode import DecodePool, DecodeSpec
 from app.ingest.discovery import Discovery
@@ -37,6 +38,7 @@ from app.storage.engine import session_scope
 from app.storage.events import create_event, find_event
 from app.storage.progress import ProgressPublisher
 from app.storage.sealing import Sealer
+from app.storage.tables import Source
 from app.storage.vectors import event_vectors, model_number
 from tests.factories import FACE_MODEL, IMAGE_MODEL, RecordedJobs
 from tests.origin import LOOPBACK, Answer, Origin
@@ -187,15 +189,16 @@ def test_photos_arrive_with_everything_that_is_derived(bench):
     assert summary.fetched == 8
     assert summary.bytes == sum(map(len, photos.values()))
     rows = bench.rows(
-        "SELECT width, height, taken_at, format, thumb, sha256, phash, sharpness FROM photo"
+        "SELECT width, height, taken_at, format, thumb, sha256, phash, sharpness, structure FROM photo"
     )
     assert len(rows) == 8
-    for width, height, taken_at, kind, thumb, sha256, phash, sharpness in rows:
+    for width, height, taken_at, kind, thumb, sha256, phash, sharpness, structure in rows:
         assert (width, height, kind) == (300, 200, "JPEG")
         assert taken_at.isoformat() == "2026-06-20T14:00:00"
         assert len(bytes(sha256)) == 32
         assert phash is not None
         assert sharpness >= 0
+        assert len(bytes(structure)) == 48 * 48
         thumbnail = Image.open(io.BytesIO(bench.blobs.get(f"thumb/{thumb[:2]}/{thumb}.webp")))
         assert thumbnail.size == (300, 200)  # smaller than 360 px: not blown up
         assert not thumbnail.getexif()
@@ -373,6 +376,9 @@ def test_faces_come_with_consent_and_later_consent_brings_them_later(bench):
     assert bench.rows("SELECT count(*) FROM face_vector") == [(8,)]
     left, top = bench.rows("SELECT box_left, box_top FROM face")[0]
     assert (left, top) == pytest.approx((0.1, 0.2))
+    # Plain colours have no edges, and a nose between eyes that are one point says nothing.
+    sharpness, frontal = bench.rows("SELECT sharpness, frontal FROM face")[0]
+    assert (sharpness, frontal) == (pytest.approx(0, abs=2), 0)
 
 
 @pytest.mark.parametrize(
@@ -394,3 +400,85 @@ def test_a_source_without_photos_says_so(bench, answer, said):
         summary = bench.ingest(origin.url("/list.txt"))
     assert summary.state == "failed"
     assert said in summary.message
+
+
+@pytest.mark.parametrize(("deed", "left"), [("pause", "pending"), ("cancel", "cancelled")])
+def test_what_is_on_its_way_when_somebody_stops_the_run_is_given_back(
+    bench, eventually, deed, left
+):
+    """The origin keeps all but two photos waiting for ten minutes; nobody waits for them."""
+    photos = {f"/{n}.jpg": jpeg(c) for n, c in enumerate(COLOURS)}
+    slow = {name: Answer(data, delay=600) for name, data in list(photos.items())[2:]}
+    with Origin(answers(photos | slow)) as origin:
+        run_id = bench.start(origin.url("/list.txt"))
+        bench.jobs.sent = [(Job.DISCOVER, run_id)]
+        working = threading.Thread(target=lambda: asyncio.run(bench.drain(1)), daemon=True)
+        working.start()
+        eventually(
+            lambda: bench.rows("SELECT count(*) FROM photo WHERE state = 'indexed'") == [(2,)]
+        )
+        with session_scope(bench.engine) as session:
+            getattr(control, deed)(session, run_id)
+        working.join(60)
+        assert not working.is_alive()
+    assert bench.rows("SELECT state, count(*), max(attempts) FROM photo GROUP BY 1 ORDER BY 1") == [
+        *([("cancelled", 6, 0)] if left == "cancelled" else []),
+        ("indexed", 2, 1),
+        *([("pending", 6, 0)] if left == "pending" else []),
+    ]
+    with session_scope(bench.engine) as session:
+        summary = figures.run_summary(session, run_id)
+    assert (summary.indexed, summary.failed) == (2, 0)
+    assert summary.cancelled == (6 if left == "cancelled" else 0)
+
+
+def test_a_schedule_leaves_a_paused_run_alone(bench):
+    with Origin(answers({"/0.jpg": jpeg(COLOURS[0])})) as origin:
+        run_id = bench.start(origin.url("/list.txt"))
+        with session_scope(bench.engine) as session:
+            source = session.exec(select(Source)).one()
+            rescan.schedule(session, source, 300)
+            session.connection().execute(text("UPDATE source SET next_scan_at = now()"))
+            control.pause(session, run_id)
+            session.flush()
+            assert rescan.due_sources(session) == []
+            assert rescan.due_sources(session) == []  # its turn has passed
+            session.connection().execute(text("UPDATE source SET next_scan_at = now()"))
+            control.cancel(session, run_id)
+            session.flush()
+            assert rescan.due_sources(session) == [source.id]
+
+
+def test_who_scans_at_the_same_time_gets_the_same_run(bench):
+    with Origin(answers({"/0.jpg": jpeg(COLOURS[0])})) as origin:
+        bench.ingest(origin.url("/list.txt"))
+    started: list[int] = []
+    together = threading.Barrier(4)
+
+    def scan() -> None:
+        with session_scope(bench.engine) as session:
+            source = session.exec(select(Source)).one()
+            together.wait()
+            started.append(runs.start_scan(session, source).id)
+
+    threads = [threading.Thread(target=scan) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(started) == 4
+    assert len(set(started)) == 1
+
+
+def test_a_run_that_is_paused_and_read_again_counts_its_photos_once(bench):
+    photos = {f"/{n}.jpg": jpeg(c) for n, c in enumerate(COLOURS)}
+    with Origin(answers(photos)) as origin:
+        run_id = bench.start(origin.url("/list.txt"))
+        bench.ingest(origin.url("/list.txt"))
+        with session_scope(bench.engine) as session:  # one more photo is found, and it is paused
+            session.connection().execute(
+                text("UPDATE run SET state = 'paused', finished_at = NULL, summary = NULL")
+            )
+        again = bench.ingest(origin.url("/list.txt"))
+    assert again.id == run_id
+    assert (again.discovered, again.indexed, again.unchanged) == (8, 8, 0)

@@ -16,6 +16,7 @@ from app.storage.engine import session_scope
 from app.storage.events import create_event
 from app.storage.progress import ProgressPublisher
 from app.storage.tables import Event, Run, Source
+from app.storage.tables_graph import PhotoPair
 from tests.contracts.places.local import tagged
 from tests.factories import RecordedJobs, make_photos
 from tests.ingest.test_pipeline import COLOURS, ArithmeticImages, Bench, answers, jpeg
@@ -72,6 +73,30 @@ class TestFolder:
             (gone, "indexed", "vanished")
         ]
         assert len(after) == 5
+
+    def test_a_changed_photo_forgets_what_its_old_picture_was_compared_with(self, bench, folder):
+        bench.ingest(str(folder), kind="folder")
+        ids = [row[0] for row in bench.rows("SELECT id FROM photo ORDER BY uri")]
+        pairs = [sorted(pair) for pair in ((ids[0], ids[2]), (ids[2], ids[3]), (ids[0], ids[1]))]
+        with session_scope(bench.engine) as session:
+            for a, b in pairs:
+                session.add(
+                    PhotoPair(
+                        event_id=1,
+                        a=a,
+                        b=b,
+                        similarity=0.9,
+                        structure=0.9,
+                        mirrored=False,
+                        hash_distance=1,
+                        same_frame=False,
+                    )
+                )
+        (folder / "2.jpg").write_bytes(jpeg((1, 200, 1)))
+        again = bench.ingest(str(folder), kind="folder")
+        assert again.changed == 1
+        left = bench.rows("SELECT a, b FROM photo_pair")
+        assert [list(row) for row in left] == [pairs[2]]
 
     def test_what_vanished_stays_until_it_is_cleared_and_may_come_back(self, bench, folder):
         bench.ingest(str(folder), kind="folder")

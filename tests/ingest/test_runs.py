@@ -40,7 +40,8 @@ def test_a_run_settles_once_and_only_when_all_is_done(engine):
     with session_scope(engine) as session:
         summary = figures.run_summary(session, made.run_id)
     assert (summary.state, summary.indexed, summary.failed) == ("done", 3, 0)
-    assert summary.stages == {"graph": "pending", "layout": "none"}
+    assert summary.stages["graph"] == "pending"
+    assert summary.stages["layout"] == "none"
 
 
 def test_failures_are_grouped_by_reason_with_their_cure(engine):

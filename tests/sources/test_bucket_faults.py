@@ -110,6 +110,7 @@ async def test_what_is_wrong_with_a_bucket_is_said(answer: Answer, words: str) -
         with pytest.raises(BadInput) as caught:
             await names_in(SourceSpec("s3", public.uri, public.options, keys))
         assert words in str(caught.value)
+        assert caught.value.message.endswith(".")  # its cure follows on the same line
         with pytest.raises(BadInput) as without_keys:
             await names_in(public)
     if "403" in caught.value.message:

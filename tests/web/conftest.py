@@ -35,7 +35,7 @@ from app.storage.vectors import model_number, store_photo_vectors
 
 ADDRESS = "http://localhost:8765"
 NAME, PASSWORD = "Ada", "correct horse battery"
-ENTRIES = ("base", "gallery", "photo", "space")
+ENTRIES = ("base", "duplicates", "gallery", "photo", "scenes", "space")
 
 
 class FixedVectorQueue:

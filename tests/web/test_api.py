@@ -56,7 +56,7 @@ def test_photos_in_order_of_time_then_id(api: TestClient, seed: Seeder) -> None:
     assert body["next"] is None
     assert body["total"] == 5
     first, last = body["items"][0], body["items"][-1]
-    assert set(first) == PHOTO
+    assert set(first) == PHOTO | {"stack"}
     assert first["taken_at"] == "2026-07-04T00:00:00"
     assert last["taken_at"] is None
     assert (first["width"], first["height"], first["title"]) == (6000, 4000, "IMG_0000.jpg")
@@ -226,7 +226,8 @@ def test_the_space_and_its_cloud(
     blobs.put(cloud_key("ab12"), b"CVPC" * 500)
     assert api.get("events/summer-festival/space").json() == {
         "version": "ab12", "count": 5, "url": "/media/cloud/summer-festival/ab12.bin",
-        "bounds": {"min": [0, 0, 0], "max": [1, 2, 3]},
+        "bounds": {"min": [0, 0, 0], "max": [1, 2, 3]}, "name": "look", "spaces": ["look"],
+        "fit": 1, "trustworthiness": None,
     }  # fmt: skip
     cloud = api.get("http://localhost:8765/media/cloud/summer-festival/ab12.bin")
     assert cloud.content == b"CVPC" * 500

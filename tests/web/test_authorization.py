@@ -98,6 +98,25 @@ EXPECTED = {
     "GET /api/v1/photos/{photo_id}": READ,
     "GET /api/v1/photos/{photo_id}/similar": READ,
     "GET /api/v1/photos/{photo_id}/neighbours": READ,
+    "GET /events/{slug}/duplicates": PAGE,
+    "POST /events/{slug}/groups/{group_id}/judge": PAGE,
+    "POST /events/{slug}/groups/{group_id}/best": PAGE,
+    "POST /events/{slug}/undo": PAGE,
+    "POST /events/{slug}/redo": PAGE,
+    "POST /events/{slug}/sensitivity": PAGE,
+    "GET /events/{slug}/scenes": PAGE,
+    "POST /events/{slug}/clusters/{cluster_id}/name": PAGE,
+    "GET /api/v1/events/{slug}/stages": READ,
+    "GET /api/v1/events/{slug}/groups": READ,
+    "GET /api/v1/groups/{group_id}": READ,
+    "POST /api/v1/groups/{group_id}/judge": WRITE,
+    "POST /api/v1/groups/{group_id}/best": WRITE,
+    "POST /api/v1/events/{slug}/sensitivity": WRITE,
+    "POST /api/v1/events/{slug}/decisions": WRITE,
+    "POST /api/v1/events/{slug}/undo": WRITE,
+    "POST /api/v1/events/{slug}/redo": WRITE,
+    "GET /api/v1/events/{slug}/clusters": READ,
+    "POST /api/v1/clusters/{cluster_id}/name": WRITE,
     "POST /ws/ticket": OWNER_ONLY,
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
@@ -136,6 +155,8 @@ def outcome(client: TestClient, route: str, event: Event, headers: dict[str, str
         .replace("{photo_id}", "999999")
         .replace("{run_id}", "999999")
         .replace("{source_id}", "999999")
+        .replace("{group_id}", "999999")
+        .replace("{cluster_id}", "999999")
         .replace("{token_id}", "999999")
         .replace("{token}", "no-such-link")
         .replace("{version}", "00")

@@ -67,7 +67,10 @@ def test_the_parser_would_notice() -> None:
 
 PAGES: list[tuple[str, list[str]]] = [
     ("/events", ["Summer festival", "/media/thumb/"]),
-    ("/events/summer-festival", ['data-api-url="/api/v1/events/summer-festival/photos"']),
+    (
+        "/events/summer-festival",
+        ['data-api-url="/api/v1/events/summer-festival/photos?fold=burst"'],
+    ),
     ("/events/summer-festival?q=first+dance", ['value="first dance"']),
     ("/events/summer-festival/sources", ["2 photos", "photos.example/0"]),
     ("/events/summer-festival/photos/1", ["IMG_0000.jpg", "Canon EOS R5", "/media/preview/1"]),
@@ -109,7 +112,13 @@ def test_every_template_of_a_page_was_rendered_here() -> None:
         for name in [t.name for t in TEMPLATES.rglob("*.html")]
         if f'"{name}"' in path.read_text("utf-8")
     }
-    shared = {"base.html", "event_base.html", "macros.html", "source_macros.html"}
+    shared = {
+        "base.html",
+        "event_base.html",
+        "macros.html",
+        "source_macros.html",
+        "group_macros.html",
+    }
     assert {t.name for t in TEMPLATES.rglob("*.html")} == named | shared
 
 
@@ -117,7 +126,7 @@ def test_empty_installation_and_empty_event(owner: TestClient, seed: Seeder) -> 
     assert "Three steps" in owner.get("/events").text
     seed.event("Gala")
     assert 'data-total="0"' in owner.get("/events/gala").text
-    for page in ("sources", "space"):
+    for page in ("sources", "space", "duplicates", "scenes"):
         assert owner.get(f"/events/gala/{page}").status_code == 200
 
 

@@ -137,6 +137,18 @@ def test_failures_are_listed_in_pages_retried_and_ignored(
     assert api.get(f"runs/{run_id}/failures").json() == {"items": [], "next": None, "total": 0}
 
 
+def test_ignoring_is_undone(api: TestClient, festival: Festival, engine: Engine) -> None:
+    run_id, _ = seeded_run(engine, festival[0])
+    assert api.post(f"runs/{run_id}/ignore").json()["ignored"] == 3
+    assert api.post(f"runs/{run_id}/retry", json={"ignored": "perhaps"}).status_code == 422
+    back = api.post(f"runs/{run_id}/retry", json={"reason": "timeout", "ignored": True})
+    assert back.status_code == 202
+    assert (back.json()["waiting"], back.json()["ignored"]) == (1, 2)
+    assert api.post(f"runs/{run_id}/retry", json={"ignored": True}).json()["waiting"] == 3
+    # Only what was tried is ignored.
+    assert api.post(f"runs/{run_id}/ignore", json={"ignored": True}).status_code == 422
+
+
 def test_ignoring_is_counted_of_a_run_that_kept_its_counts(
     api: TestClient, festival: Festival, engine: Engine
 ) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from html import unescape
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from starlette.testclient import TestClient
 
 from app.core.jobs import Job
@@ -95,6 +95,54 @@ def test_failures_are_retried_and_ignored_by_reason(
     part = owner.post(f"{address}/retry", data={"reason": "forbidden"}, headers=FRAGMENT)
     assert "can't be read" not in words(part.text)
     assert (Job.INGEST_CHUNK, ()) in queue.sent
+
+
+def test_ignored_photos_are_tried_again_from_the_card(
+    owner: TestClient, festival: Festival, engine: Engine, queue: FixedVectorQueue
+) -> None:
+    run_id = failing(engine, festival[0], 12)
+    address = f"/events/summer-festival/runs/{run_id}"
+    assert "Try" not in words(owner.get(HERE).text)
+    part = owner.post(f"{address}/ignore", headers=FRAGMENT)
+    assert "12 ignored · Try them again" in words(part.text)
+    with session_scope(engine) as session:
+        run = session.get_one(Run, run_id)
+        later = Run(event_id=run.event_id, source_id=run.source_id, kind="ingest", state="done")
+        session.add(later)
+    page = owner.get(HERE).text
+    assert "12 ignored in run" in words(page)  # an earlier one than the card's
+    assert f'action="{address}/retry"' in page
+    part = owner.post(f"{address}/retry", data={"ignored": "1"}, headers=FRAGMENT)
+    assert "Try them again" not in words(part.text)
+    assert (Job.INGEST_CHUNK, ()) in queue.sent
+    with session_scope(engine) as session:
+        found = session.connection().execute(
+            text("SELECT state, count(*) FROM photo WHERE run_id = :r GROUP BY 1"), {"r": run_id}
+        )
+        assert found.all() == [("pending", 12)]
+
+
+def test_all_is_what_can_be_tried_again(
+    owner: TestClient, festival: Festival, engine: Engine
+) -> None:
+    run_id = failing(engine, festival[0], 12)
+    only_some = (
+        "UPDATE photo SET reason = 'bad-entry', source_key = 'bad-entry:' || source_key"
+        " WHERE run_id = :r AND uri LIKE '%/000_.jpg'"
+    )
+    with session_scope(engine) as session:
+        session.connection().execute(text(only_some), {"r": run_id})
+    page = words(owner.get(HERE).text)
+    assert "Retry all 2" in page
+    assert "Ignore all 12" in page
+    with session_scope(engine) as session:
+        session.connection().execute(
+            text("UPDATE photo SET source_key = 'bad-entry:' || source_key WHERE run_id = :r"),
+            {"r": run_id},
+        )
+    page = words(owner.get(HERE).text)
+    assert "Retry all" not in page
+    assert "Ignore all 12" in page
 
 
 def test_five_hundred_failures_come_in_pages(

@@ -178,6 +178,25 @@ def test_credentials_are_replaced_and_removed(
     assert api.post(address, json={"credentials": {}}).json()["has_credentials"] is False
 
 
+def test_options_are_changed_with_the_credentials_or_alone(
+    api: TestClient, festival: Festival, engine: Engine
+) -> None:
+    source_id = started(api, BUCKET, options={"region": "a", "include": "*.jpg"})["source_id"]
+    address = f"sources/{source_id}/credentials"
+    keys = {"access_key_id": "a", "secret_access_key": "b"}
+    both = api.post(address, json={"credentials": keys, "options": {"region": "b"}}).json()
+    assert both["options"] == {"region": "b", "include": "*.jpg"}
+    assert both["has_credentials"] is True
+    alone = api.post(address, json={"options": {"include": ""}}).json()
+    assert (alone["options"], alone["has_credentials"]) == ({"region": "b"}, True)
+    away = api.post(address, json={"options": {"endpoint": "https://b.example"}}).json()
+    assert away["has_credentials"] is False
+    for wrong in ({}, {"options": {"colour": "red"}}, {"options": {"secret_access_key": SECRET}}):
+        refused = api.post(address, json=wrong)
+        assert refused.status_code == 422, wrong
+        assert SECRET not in refused.text
+
+
 def test_only_the_owner_re_points_and_clears(
     api: TestClient,
     owner: TestClient,
@@ -192,6 +211,7 @@ def test_only_the_owner_re_points_and_clears(
             text("UPDATE photo SET gone_at = now(), health = 'vanished' WHERE id = :id"),
             {"id": festival[1][0]},
         )
+        session.get_one(Source, source_id).uri = f"{old}/list.txt"
     base = {"old": old, "new": "https://elsewhere.example/2026"}
     for path, body in (("repoint", base), ("clear-vanished", {})):
         assert api.post(f"sources/{source_id}/{path}", json=body).status_code == 403
@@ -202,10 +222,25 @@ def test_only_the_owner_re_points_and_clears(
     assert moved.status_code == 202
     assert moved.json()["photos"] == 4
     assert set(moved.json()["run"]) == RUN
+    assert moved.json()["hint"] is None
     assert owner.get(f"/api/v1/photos/{festival[1][1]}").json()["uri"].startswith(base["new"])
     nowhere = owner.post(f"/api/v1/sources/{source_id}/repoint", json=base)
     assert nowhere.status_code == 422
     assert old in nowhere.json()["detail"]
+
+
+def test_a_list_that_lies_elsewhere_has_to_be_changed_before_it_is_read(
+    owner: TestClient, festival: Festival, engine: Engine, queue: FixedVectorQueue
+) -> None:
+    with session_scope(engine) as session:
+        source_id = session.exec(select(Source.id)).one()
+    body = {"old": f"https://photos.example/{source_id}", "new": "https://elsewhere.example"}
+    moved = owner.post(f"/api/v1/sources/{source_id}/repoint", json=body)
+    assert moved.status_code == 200
+    assert (moved.json()["photos"], moved.json()["run"]) == (5, None)
+    assert "Change the list first, then rescan" in moved.json()["hint"]
+    assert "location" not in moved.headers
+    assert queue.sent == []
 
 
 def test_re_pointing_onto_what_is_taken_is_a_conflict(

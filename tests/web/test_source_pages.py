@@ -193,7 +193,7 @@ def test_credentials_are_replaced_and_tried_at_once(
     for form in ({}, {"credential.password": "  "}):
         refused = owner.post(address, data=form)
         assert refused.status_code == 422
-        assert "No credential was entered." in refused.text
+        assert "No credential was entered, and no option changed." in refused.text
         assert re.search(rf'id="credentials-{source_id}" open>', refused.text)
     unknown = owner.post(address, data={"credential.colour": SECRET})
     assert unknown.status_code == 422
@@ -202,8 +202,74 @@ def test_credentials_are_replaced_and_tried_at_once(
     assert stored.headers["location"] == f"{HERE}?said=credentials#source-{source_id}"
     assert [job for job, _ in queue.sent] == [Job.DISCOVER]
     page = owner.get(HERE).text
-    assert "Replace credentials…" in page
+    assert "Credentials stored" in page
     assert SECRET not in page
+
+
+def test_the_user_name_is_entered_with_the_password(
+    owner: TestClient, festival: Festival, engine: Engine, queue: FixedVectorQueue
+) -> None:
+    """A sign-in takes both, and one of them is no credential."""
+    source_id = one_source(
+        engine, festival[0], kind="webdav", uri="https://a/dav/", options={"include": "*.jpg"}
+    )
+    page = owner.get(HERE).text
+    assert "Credentials and options…" in page
+    assert re.search(r'name="option.include" value="\*.jpg"', page)
+    assert 'name="option.user" value=""' in page
+    form = {"option.user": "ada", "option.include": "*.jpg", "option.exclude": ""}
+    address = f"{HERE}/{source_id}/credentials"
+    stored = owner.post(address, data={**form, "credential.password": SECRET})
+    assert stored.headers["location"] == f"{HERE}?said=credentials#source-{source_id}"
+    assert [job for job, _ in queue.sent] == [Job.DISCOVER]
+
+    def kept() -> tuple[dict[str, str], bytes | None]:
+        with session_scope(engine) as session:
+            source = session.get_one(Source, source_id)
+            return source.options, source.sealed
+
+    options, sealed = kept()
+    assert options == {"user": "ada", "include": "*.jpg"}
+    assert sealed is not None
+    unchanged = owner.post(address, data={**form, "credential.password": ""})
+    assert unchanged.status_code == 422
+    only = owner.post(address, data={**form, "option.user": "bob", "option.include": ""})
+    assert only.headers["location"] == f"{HERE}?said=options#source-{source_id}"
+    assert kept() == ({"user": "bob"}, sealed)
+    wrong = owner.post(address, data={"option.colour": "red", "option.user": "eve"})
+    assert wrong.status_code == 422
+    assert 'name="option.user" value="eve"' in wrong.text  # what was typed is still there
+    assert kept() == ({"user": "bob"}, sealed)
+
+
+def test_credentials_stay_behind_where_an_option_leads_to_another_server(
+    owner: TestClient, festival: Festival, engine: Engine, queue: FixedVectorQueue
+) -> None:
+    source_id = one_source(engine, festival[0], kind="s3", uri="s3://b/")
+    address = f"{HERE}/{source_id}/credentials"
+    keys = {"credential.access_key_id": "i", "credential.secret_access_key": SECRET}
+    # The first of the choices is what holds without a word.
+    assert owner.post(address, data={**keys, "option.addressing": "path"}).status_code == 303
+    with session_scope(engine) as session:
+        assert session.get_one(Source, source_id).options == {}
+    queue.sent.clear()
+    moved = owner.post(address, data={"option.endpoint": "https://b.example"})
+    assert moved.headers["location"] == f"{HERE}?said=forgotten#source-{source_id}"
+    assert queue.sent == []
+    with session_scope(engine) as session:
+        assert session.get_one(Source, source_id).sealed is None
+    assert "give them again" in owner.get(f"{HERE}?said=forgotten").text
+
+
+def test_options_are_changed_where_there_are_no_credentials(
+    owner: TestClient, festival: Festival, engine: Engine
+) -> None:
+    source_id = one_source(engine, festival[0], kind="gallery", uri="https://a/g/")
+    assert "Options…" in owner.get(HERE).text
+    data = {"option.pages": "3", "option.robots": "obey"}
+    assert owner.post(f"{HERE}/{source_id}/credentials", data=data).status_code == 303
+    with session_scope(engine) as session:
+        assert session.get_one(Source, source_id).options == {"pages": "3"}
 
 
 def test_re_pointing_prefills_the_old_base_and_keeps_a_refused_new_one(
@@ -218,7 +284,9 @@ def test_re_pointing_prefills_the_old_base_and_keeps_a_refused_new_one(
     assert 'value="https://new.example/a"' in refused.text
     assert re.search(r'id="repoint-1" open>', refused.text)
     form = {"old": "https://photos.example/1", "new": "https://new.example/a"}
-    assert owner.post(f"{HERE}/1/repoint", data=form).status_code == 303
+    moved = owner.post(f"{HERE}/1/repoint", data=form)
+    assert moved.headers["location"] == f"{HERE}?said=relist#source-1"
+    assert "Change the list first, then rescan" in owner.get(f"{HERE}?said=relist").text
     with session_scope(engine) as session:
         uris = session.exec(select(Photo.uri)).all()
     assert all(uri.startswith("https://new.example/a/") for uri in uris)

@@ -129,3 +129,21 @@ def test_the_sweeper_sees_to_it_once_a_minute(
     thread.join()
     assert rows(engine, "SELECT count(*) FROM face") == [(2,)]  # the minute is not over
     assert "2 faces were deleted" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["expired", "withdrawn"])
+def test_what_was_laid_out_by_faces_is_made_anew_without_them(engine, made, how):
+    with session_scope(engine) as session:
+        session.connection().execute(
+            text(
+                "INSERT INTO layout (event_id, name, version, model, count, bounds)"
+                " VALUES (:event, 'people', 'ab', :model, 4, '{0,0,0,1,1,1}')"
+            ),
+            {"event": made.event_id, "model": made.model},
+        )
+    if how == "expired":
+        expire(engine)
+    else:
+        with session_scope(engine) as session:
+            set_faces(session, get_event(session, "party"), on=False, by="t")
+    assert rows(engine, "SELECT state FROM run WHERE kind = 'layout'") == [("pending",)]

@@ -20,13 +20,13 @@ from app.search.text import unpack_vector
 from app.settings import Settings
 from app.storage.engine import session_scope
 from app.storage.queue import RedisJobQueue
-from app.storage.tables import Run, RunKind
+from app.storage.tables import STAGES, Run, RunKind
 from app.storage.vectors import model_number, store_photo_vectors
 from tests.factories import index_photos, make_photos
 from workers import job
 from workers.main import parse_queues, run_worker
 
-STAGES_DONE = [("graph", "done"), ("layout", "done")]
+STAGES_DONE = [(stage, "done") for stage in STAGES]
 
 
 def test_queues_by_name():

@@ -9,7 +9,7 @@ import { explain, getJson, Problem } from "../state/api";
 import { sharedLive } from "../state/live";
 import { readManifest } from "../state/models";
 import { PhotoCache, photoUrl } from "../state/photo-cache";
-import { need, reducedMotion } from "../ui/dom";
+import { bindAddressChoice, need, reducedMotion } from "../ui/dom";
 import { count } from "../ui/format";
 import { SpaceCard } from "../ui/space-card";
 import { bindSpaceKeys } from "../ui/space-keys";
@@ -47,6 +47,7 @@ class SpacePage {
     });
     this.#colour();
     this.#bind();
+    bindAddressChoice("#space-name", "name");
   }
 
   async load(): Promise<void> {

@@ -10,6 +10,15 @@ export interface Photo {
   href: string;
   title: string;
   takenAt: string | null;
+  stack?: Stack | null;
+  unfolded?: boolean;
+}
+
+/** A group of which only the best frame is shown. */
+export interface Stack {
+  group: number;
+  kind: string;
+  count: number;
 }
 
 export interface Hit extends Photo {
@@ -22,6 +31,8 @@ export interface PhotoPage {
   items: Photo[];
   next: string | null;
   total: number;
+  /** Photos of the event, those in stacks and in other scenes too. */
+  inEvent: number;
 }
 
 export interface SearchAnswer {
@@ -90,7 +101,23 @@ export function readPhoto(value: unknown, path = "photo"): Photo {
     href: text(photo.href, `${path}.href`),
     title: nullable(photo.title, `${path}.title`, text) ?? "",
     takenAt: nullable(photo.taken_at, `${path}.taken_at`, text),
+    stack: photo.stack === undefined ? null : nullable(photo.stack, `${path}.stack`, readStack),
   };
+}
+
+function readStack(value: unknown, path: string): Stack {
+  const stack = object(value, path);
+  return {
+    group: number(stack.group, `${path}.group`),
+    kind: text(stack.kind, `${path}.kind`),
+    count: number(stack.count, `${path}.count`),
+  };
+}
+
+/** The photos of a group, the best frame first. */
+export function readGroup(value: unknown): Photo[] {
+  const group = object(value, "group");
+  return list(group.members, "group.members", readPhoto);
 }
 
 export function readHit(value: unknown, path = "hit"): Hit {
@@ -108,6 +135,7 @@ export function readPhotoPage(value: unknown): PhotoPage {
     items: list(page.items, "page.items", readPhoto),
     next: nullable(page.next, "page.next", text),
     total: number(page.total, "page.total"),
+    inEvent: number(page.in_event, "page.in_event"),
   };
 }
 

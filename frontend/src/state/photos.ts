@@ -12,6 +12,8 @@ export interface PhotoList {
   photos: readonly Photo[];
   /** The server's count; null until the first answer. */
   total: number | null;
+  /** Photos of the event, shown or not; null until the first answer. */
+  inEvent: number | null;
   /** Whether all pages have been read once. */
   complete: boolean;
   error: unknown;
@@ -39,6 +41,7 @@ export function firstChange(before: readonly Photo[], after: readonly Photo[]): 
   const length = Math.min(before.length, after.length);
   for (let index = 0; index < length; index += 1) {
     if (before[index]?.id !== after[index]?.id) return index;
+    if (before[index]?.stack?.count !== after[index]?.stack?.count) return index;
   }
   return length;
 }
@@ -48,6 +51,7 @@ export class PhotoFeed {
   readonly #store = createStore<PhotoList>({
     photos: [],
     total: null,
+    inEvent: null,
     complete: false,
     error: null,
   });
@@ -99,12 +103,12 @@ export class PhotoFeed {
   async #readTail(): Promise<boolean> {
     const head = this.#store.get().photos.slice(0, this.#tail.offset);
     const fresh = [...head];
-    let total = 0;
+    let [total, inEvent] = [0, 0];
     for (let cursor = this.#tail.cursor, more = true; more; ) {
       const page = await this.#fetchPage(cursor, this.#abort.signal);
       const offset = fresh.length;
       fresh.push(...page.items);
-      total = page.total;
+      ({ total, inEvent } = page);
       more = page.next !== null;
       if (more) {
         cursor = page.next;
@@ -115,7 +119,7 @@ export class PhotoFeed {
     if (fresh.length !== total || new Set(fresh.map((photo) => photo.id)).size !== total) {
       return false;
     }
-    this.#store.set({ photos: fresh, total, complete: true, error: null });
+    this.#store.set({ photos: fresh, total, inEvent, complete: true, error: null });
     return true;
   }
 
@@ -130,6 +134,7 @@ export class PhotoFeed {
       this.#store.set({
         photos: more ? mergeSwept(fresh, before.photos) : [...fresh],
         total: page.total,
+        inEvent: page.inEvent,
         complete: before.complete || !more,
         error: null,
       });

@@ -29,3 +29,14 @@ export function isTyping(event: Event): boolean {
   const field = target?.closest("input, textarea, select, [contenteditable]");
   return field instanceof HTMLInputElement ? field.type !== "range" : field != null;
 }
+
+/** A choice that is part of the address: another one loads the page by it. */
+export function bindAddressChoice(selector: string, parameter: string): void {
+  const select = document.querySelector(selector);
+  if (!(select instanceof HTMLSelectElement)) return;
+  select.addEventListener("change", () => {
+    const address = new URL(location.href);
+    address.searchParams.set(parameter, select.value);
+    location.assign(address);
+  });
+}

@@ -1,15 +1,16 @@
 /** The Photos tab: joins the feed, the search and the grid. */
 import { explain } from "../state/api";
-import { isActive, type Progress } from "../state/models";
+import { isActive, type Photo, type Progress } from "../state/models";
 import { firstChange, PhotoFeed, type PhotoList, photoPages } from "../state/photos";
 import { eventSearch, SearchController, type SearchState } from "../state/search";
-import { need } from "./dom";
+import { bindAddressChoice, need } from "./dom";
 import { eventProgress } from "./event-head";
 import { captureTime, count, whole } from "./format";
 import { GalleryMemory } from "./gallery-memory";
 import { GalleryMessage } from "./gallery-message";
 import { PhotoGrid } from "./grid";
 import { bindSearchField } from "./search-field";
+import { Stacks } from "./stacks";
 
 /** Between two refreshes while photos arrive, and after a failure. */
 const REFRESH_MS = 1_500;
@@ -28,6 +29,16 @@ export class Gallery {
   readonly #search: SearchController;
   /** "search" while results are shown instead of the event. */
   #mode: "all" | "search" = "all";
+  readonly #stacks = new Stacks((group) => {
+    if (this.#mode !== "all") return;
+    const { photos } = this.#feed.list.get();
+    this.#showPhotos(photos);
+    // its row was drawn anew: the focus stays on the photo that stands for the stack
+    const leader = photos.find((photo) => photo.stack?.group === group);
+    if (leader) this.#grid.reveal(leader.id, true);
+  });
+  /** What the grid shows in the mode "all". */
+  #shown: readonly Photo[] = [];
   #refreshTimer: ReturnType<typeof setTimeout> | undefined;
   #seen: string | null = null;
   /** Whether photos may still arrive by themselves. */
@@ -55,7 +66,11 @@ export class Gallery {
       if (this.#search.query) this.#search.submit(this.#search.query);
       else void this.#feed.refresh();
     });
-    this.#feed.list.subscribe((now, before) => this.#listChanged(now, before));
+    this.#feed.list.subscribe((now) => this.#listChanged(now));
+    this.#stacks.bind(this.#root, (index) =>
+      this.#mode === "all" ? this.#shown[index] : undefined,
+    );
+    bindAddressChoice("#fold", "fold");
     this.#search.state.subscribe((state) => this.#searchChanged(state));
     eventProgress()?.following.subscribe(({ progress }) => this.#progressed(progress));
     addEventListener("scroll", () => this.#showTime(), { passive: true });
@@ -67,13 +82,20 @@ export class Gallery {
     void this.#feed.refresh();
   }
 
-  #listChanged(now: PhotoList, before: PhotoList): void {
-    if (now.total !== null) this.#showTotal(now.total);
+  /** The event's photos, with those of open stacks. */
+  #showPhotos(photos: readonly Photo[]): void {
+    const shown = this.#stacks.unfold(photos);
+    if (shown === this.#grid.items) return;
+    const unchanged = this.#shown === this.#grid.items ? firstChange(this.#shown, shown) : 0;
+    this.#shown = shown;
+    this.#grid.setItems(shown, unchanged);
+  }
+
+  #listChanged(now: PhotoList): void {
+    if (now.inEvent !== null) this.#showTotal(now.inEvent);
     if (this.#mode === "search") return;
     this.#root.dataset.mode = now.total === null && !now.error ? "loading" : "ready";
-    const unchanged =
-      this.#grid.items === before.photos ? firstChange(before.photos, now.photos) : 0;
-    if (now.photos !== this.#grid.items) this.#grid.setItems(now.photos, unchanged);
+    this.#showPhotos(now.photos);
     this.#memory.restore(this.#grid, now.complete);
     this.#message.showList(now, this.#running);
     this.#showListStatus(now);
@@ -86,6 +108,9 @@ export class Gallery {
     } else if (!list.complete) {
       const total = Math.max(list.total, list.photos.length);
       this.#status.textContent = `${whole(list.photos.length)} of ${count(total, "photo", "photos")}`;
+    } else if (list.inEvent !== null && list.inEvent > list.total) {
+      const all = count(list.inEvent, "photo", "photos");
+      this.#status.textContent = `${whole(list.total)} shown of ${all}`;
     } else {
       this.#status.textContent = "";
     }
@@ -110,7 +135,7 @@ export class Gallery {
       if (this.#mode === "all") return;
       this.#mode = "all";
       const list = this.#feed.list.get();
-      this.#grid.setItems(list.photos);
+      this.#showPhotos(list.photos);
       this.#message.showList(list, this.#running);
       this.#showListStatus(list);
       return;

@@ -1,3 +1,4 @@
+import type { Stack } from "../state/models";
 import type { Box, Row } from "./justified";
 
 export interface GridItem {
@@ -9,6 +10,10 @@ export interface GridItem {
   title: string;
   takenAt: string | null;
   score?: number;
+  /** The group that this photo stands for. */
+  stack?: Stack | null;
+  /** Whether it is shown because its stack was opened. */
+  unfolded?: boolean;
 }
 
 function createCell(): HTMLElement {
@@ -29,6 +34,16 @@ function pictureOf(item: GridItem): HTMLImageElement {
   image.src = item.thumb;
   if (image.complete && image.naturalWidth > 0) image.classList.add("shown");
   return image;
+}
+
+function badgeOf(stack: Stack): HTMLElement {
+  const badge = document.createElement("span");
+  badge.className = "stack-badge";
+  badge.title = "G opens the stack";
+  badge.dataset.group = `${stack.group}`;
+  badge.textContent = `${stack.count}`;
+  badge.setAttribute("aria-label", `Stack of ${stack.count}`);
+  return badge;
 }
 
 /** One row of the gallery; its elements are used again for other rows. */
@@ -94,6 +109,8 @@ export class GridRow {
       score.textContent = item.score.toFixed(3);
       parts.push(score);
     }
+    if (item.stack) parts.push(badgeOf(item.stack));
+    link.classList.toggle("unfolded", item.unfolded === true);
     link.replaceChildren(...parts);
   }
 

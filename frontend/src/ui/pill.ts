@@ -26,6 +26,8 @@ function dot(): HTMLElement {
 
 const STAGE_WORDS: Record<string, string> = {
   graph: "Linking photos that look alike",
+  groups: "Finding copies and bursts",
+  clusters: "Finding scenes",
   layout: "Building the space",
 };
 

@@ -46,6 +46,7 @@ CREATE TABLE photo_pair (
     structure REAL NOT NULL,
     mirrored BOOLEAN NOT NULL,
     hash_distance SMALLINT NOT NULL,
+    same_frame BOOLEAN NOT NULL,
     PRIMARY KEY (event_id, a, b)
 );
 CREATE INDEX photo_pair_by_b ON photo_pair (b);
@@ -142,6 +143,7 @@ CREATE INDEX ix_cluster_member_cluster_id ON cluster_member (cluster_id);
 ALTER TABLE layout
     ADD COLUMN fit INTEGER DEFAULT 1 NOT NULL,
     ADD COLUMN fitted INTEGER DEFAULT 0 NOT NULL,
+    ADD COLUMN placed INTEGER DEFAULT 0 NOT NULL,
     ADD COLUMN trustworthiness REAL;
 
 CREATE TABLE decision (
@@ -170,7 +172,8 @@ DROP TABLE decision, cluster_member, cluster, photo_group_member, photo_group, g
     photo_pair, edge;
 DROP TRIGGER drop_edges ON photo;
 DROP FUNCTION drop_edges_of_deleted_photos;
-ALTER TABLE layout DROP COLUMN fit, DROP COLUMN fitted, DROP COLUMN trustworthiness;
+ALTER TABLE layout DROP COLUMN fit, DROP COLUMN fitted, DROP COLUMN placed,
+    DROP COLUMN trustworthiness;
 ALTER TABLE face DROP COLUMN sharpness, DROP COLUMN frontal;
 ALTER TABLE photo DROP COLUMN structure, DROP COLUMN flag, DROP COLUMN kept_at, DROP COLUMN best_at;
 DROP INDEX run_one_pending_stage;

@@ -1,0 +1,5 @@
+import "./base";
+import "../styles/curation.css";
+import { bindDuplicates } from "../ui/duplicates";
+
+bindDuplicates();
