@@ -33,6 +33,10 @@ STEADY_SECONDS = 20.0
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 GIVEN_UP_PAUSE = 60.0
+KILLED_PAUSE = 5.0
+"""The longest pause after a SIGKILL, which comes from outside: from a person, or from the kernel when
+memory is short. The process did nothing wrong, and photos wait for it: work goes on within 30 s,
+however often it happens (tests/faults)."""
 STOP_SECONDS = 20.0
 NOT_STARTED = 127  # the status that a shell gives for a program that isn't there
 READY_SECONDS = 120.0
@@ -65,6 +69,7 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
         self.next_start: float | None = 0.0
         self.deaths = 0
+        self.kills = 0
         self.last_lines: list[str] = []
         self._began = 0.0
         self._partial = b""
@@ -95,7 +100,7 @@ class Child:
             )
         except OSError as error:
             self.say(f"{self.spec.argv[0]} can't be started: {error.strerror}")
-            self.died()
+            self.died(NOT_STARTED)
             return None
         output = self.process.stdout
         if output is None:
@@ -103,13 +108,17 @@ class Child:
         os.set_blocking(output.fileno(), False)
         return output  # type: ignore[return-value]
 
-    def died(self) -> None:
-        """Decides when to start it again."""
+    def died(self, code: int) -> None:
+        """Decides when to start it again; `code` as subprocess gives it."""
         self.process = None
         if not self.spec.restart:
             return
         now = time.monotonic()
         steady = now - self._began >= STEADY_SECONDS
+        if code == -signal.SIGKILL:
+            self.kills = 1 if steady else self.kills + 1
+            self.next_start = now + min(KILLED_PAUSE, FIRST_PAUSE * 2 ** (self.kills - 1))
+            return
         self.deaths = 1 if steady else self.deaths + 1
         if self.given_up:
             # a missing model may be pulled meanwhile, so it is tried again, but rarely
@@ -293,7 +302,7 @@ class Supervisor:
             if process is None or process.poll() is None:
                 continue
             self._drain(child, process)
-            child.died()
+            child.died(process.returncode)
             self._note_death(child, process.returncode)
 
     def _drain(self, child: Child, process: subprocess.Popen[bytes]) -> None:

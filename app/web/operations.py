@@ -109,9 +109,9 @@ class Operations:
         try:
             self._postgres()
             self._redis_version()
-            with self._engine.connect() as connection:
-                version = connection.execute(text("SELECT version_num FROM alembic_version"))
-                schema = version.scalar()
+            with session_scope(self._engine) as session:
+                version = text("SELECT version_num FROM alembic_version")
+                schema = session.connection().execute(version).scalar()
         except ClairError as error:
             return problem(error)
         if schema != migrate.head():

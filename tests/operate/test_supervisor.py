@@ -147,6 +147,19 @@ def test_a_dead_child_is_started_again(home: Home, eventually: Eventually) -> No
         assert process.poll() is None
 
 
+def test_who_is_killed_again_and_again_comes_back_each_time(
+    home: Home, eventually: Eventually
+) -> None:
+    """Nothing is wrong with it; a pause that grows, or a minute's rest, would leave photos waiting."""
+    with _supervised(home, "web", "worker") as process:
+        _ready(process)
+        for _ in range(7):
+            now = _running(home).children["worker"]
+            os.kill(now, signal.SIGKILL)
+            eventually(lambda dead=now: _running(home).children.get("worker") not in (None, dead))
+        assert _running(home).given_up == []
+
+
 def test_a_killed_supervisor_leaves_no_child(home: Home, eventually: Eventually) -> None:
     with _supervised(home, "web", "worker", "stubborn") as process:
         _ready(process)
