@@ -140,6 +140,7 @@ def test_styles_of_imported_chunks_come_first(tmp_path: Path) -> None:
         """{"src/pages/base.ts": {"file": "b.js", "css": ["b.css"], "imports": ["_c.js"]},
             "_c.js": {"file": "c.js", "css": ["c.css"], "imports": ["_c.js"]},
             "src/pages/gallery.ts": {"file": "g.js", "imports": ["_c.js"], "css": ["g.css"]},
+            "src/pages/duplicates.ts": {"file": "d.js"}, "src/pages/scenes.ts": {"file": "e.js"},
             "src/pages/photo.ts": {"file": "p.js"}, "src/pages/space.ts": {"file": "s.js"}}"""
     )
     assets = Bundle(tmp_path).of("gallery")
