@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +10,7 @@ from sqlalchemy.orm import load_only
 from sqlmodel import Session, col, select
 
 from app.core.errors import BadInput, UnknownGroup
+from app.storage.cursors import damaged_cursor, read_cursor, write_cursor
 from app.storage.gallery import TILE
 from app.storage.tables import Photo
 from app.storage.tables_graph import Grouping, GroupKind, PhotoGroup, PhotoGroupMember
@@ -124,7 +122,7 @@ def group_slice(
         for row in shown
     ]
     more = len(rows) > limit
-    return GroupSlice(groups, _cursor(shown[-1].size, shown[-1].id) if more else None)
+    return GroupSlice(groups, write_cursor(shown[-1].size, shown[-1].id) if more else None)
 
 
 def group_of(session: Session, group_id: int) -> Group:
@@ -197,21 +195,10 @@ def set_sensitivity(session: Session, event_id: int, value: int) -> None:
     )
 
 
-def _cursor(size: int, group_id: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps([size, group_id]).encode()).decode().rstrip("=")
-
-
 def _read_cursor(cursor: str) -> tuple[int, int]:
-    damaged = BadInput("This cursor is damaged.", cure="Start again without a cursor.")
-    if len(cursor) > 100:
-        raise damaged
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        size, group_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise damaged from error
+    size, group_id = read_cursor(cursor, 100)
     if type(size) is not int or type(group_id) is not int:
-        raise damaged
+        raise damaged_cursor()
     if not (0 <= size < 2**31 and 0 <= group_id < 2**63):
-        raise damaged
+        raise damaged_cursor()
     return size, group_id

@@ -6,9 +6,6 @@ photo seen by exactly these two, so photos that arrive meanwhile never shift a p
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +16,9 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import defer, load_only
 from sqlmodel import Session, col, func, select
 
-from app.core.errors import BadInput, UnknownEvent, UnknownPhoto
+from app.core.errors import UnknownEvent, UnknownPhoto
 from app.core.photos import OPEN_STATES, PhotoState
+from app.storage.cursors import damaged_cursor, read_cursor, write_cursor
 from app.storage.tables import (
     OPEN_RUNS,
     Event,
@@ -214,7 +212,7 @@ def photo_slice(
     rows = session.exec(query).all()
     photos = [row[0] for row in rows[:limit]]
     last = rows[limit - 1] if len(rows) > limit else None
-    return PhotoSlice(photos, _cursor(last[1], last[0].id) if last else None)
+    return PhotoSlice(photos, write_cursor(last[1], last[0].id) if last else None)
 
 
 def photo_count(
@@ -356,20 +354,12 @@ def photo_renditions(session: Session, photo_id: int) -> list[PhotoRendition]:
     )
 
 
-def _cursor(key: str, photo_id: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps([key, photo_id]).encode()).decode().rstrip("=")
-
-
 def _read_cursor(cursor: str) -> tuple[str, int]:
-    damaged = BadInput("This cursor is damaged.", cure="Start again without a cursor.")
-    if len(cursor) > 200:
-        raise damaged
+    key, photo_id = read_cursor(cursor, 200)
     try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        key, photo_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         known = key == "infinity" or datetime.fromisoformat(key)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise damaged from error
+    except (ValueError, TypeError) as error:
+        raise damaged_cursor() from error
     if not known or type(photo_id) is not int or not 0 < photo_id < 2**63:
-        raise damaged
+        raise damaged_cursor()
     return key, photo_id

@@ -26,6 +26,7 @@ from app.web.curate_contexts import DuplicatesPage, GroupPart, ScenesPage
 from app.web.errors import Malformed
 from app.web.event_frame import event_and_head
 from app.web.guard import caller_of
+from app.web.numbers import form_number
 from app.web.render import Place, Renderer, wants_fragment
 
 PAGE = 20
@@ -83,20 +84,17 @@ class CuratePages:
 
     def best(self, request: Request) -> Response:
         """POST /events/{slug}/groups/{group_id}/best"""
-        photo = caller_of(request).form.get("photo_id", "")
-        if not (photo.isascii() and photo.isdigit() and len(photo) <= 18):
+        photo_id = form_number(caller_of(request).form, "photo_id", "photo")
+        if photo_id is None:
             raise Malformed("The photo is a whole number.")
         group = self._group(request)
-        _, group = self._curation.choose_best(group.id, int(photo), by=_actor(request))
+        _, group = self._curation.choose_best(group.id, photo_id, by=_actor(request))
         return self._judged(request, group, None)
 
     def undo(self, request: Request) -> Response:
         """POST /events/{slug}/undo"""
-        batch = caller_of(request).form.get("batch", "")
-        if batch and not (batch.isascii() and batch.isdigit() and len(batch) <= 18):
-            raise Malformed("The batch is a whole number.")
-        event_id = self._event(request)
-        self._curation.undo(event_id, by=_actor(request), batch=int(batch) if batch else None)
+        batch = form_number(caller_of(request).form, "batch", "batch")
+        self._curation.undo(self._event(request), by=_actor(request), batch=batch)
         if caller_of(request).form.get("group_id"):
             return self._judged(request, self._named_group(request), None)
         return self._back(request)
@@ -176,10 +174,8 @@ class CuratePages:
         return self._of_event(request, request.path_params["group_id"])
 
     def _named_group(self, request: Request) -> Group:
-        named = caller_of(request).form["group_id"]
-        if not (named.isascii() and named.isdigit() and len(named) <= 18):
-            raise Malformed("The group is a whole number.")
-        return self._of_event(request, int(named))
+        group_id = form_number(caller_of(request).form, "group_id", "group")
+        return self._of_event(request, group_id or 0)
 
     def _of_event(self, request: Request, group_id: int) -> Group:
         """The group, where it belongs to the address's event. Raises UnknownGroup."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 
 from app.web.errors import InvalidField, Malformed
@@ -15,6 +17,14 @@ def whole(request: Request, name: str, default: int = 0) -> int:
     if not given.isascii() or not given.isdigit() or len(given) > 18:
         raise Malformed(f"The {name} is a whole number.")
     return int(given)
+
+
+def form_number(form: Mapping[str, str], name: str, what: str) -> int | None:
+    """A whole number of a form, None where the field is empty or missing. Raises Malformed."""
+    given = form.get(name, "")
+    if given and not (given.isascii() and given.isdigit() and len(given) <= 18):
+        raise Malformed(f"The {what} is a whole number.")
+    return int(given) if given else None
 
 
 def limit_of(request: Request, *, default: int, most: int) -> int:

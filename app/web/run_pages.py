@@ -16,10 +16,9 @@ from app.ingest.service import IngestService
 from app.storage.engine import session_scope
 from app.web import present_sources
 from app.web.csrf import masked
-from app.web.errors import Malformed
 from app.web.event_frame import event_and_head
 from app.web.guard import caller_of
-from app.web.numbers import whole
+from app.web.numbers import form_number, whole
 from app.web.render import Place, Renderer, wants_fragment
 from app.web.source_contexts import FailuresPage
 
@@ -127,10 +126,8 @@ class RunPages:
 def _chosen(request: Request) -> tuple[str | None, int | None]:
     """(reason, photo) of the form, None for those that it doesn't name. Raises Malformed."""
     form = caller_of(request).form
-    photo = form.get("photo_id", "")
-    if photo and not (photo.isascii() and photo.isdigit() and len(photo) <= 18):
-        raise Malformed("The photo is a whole number.")
-    return form.get("reason") or None, int(photo) if photo else None
+    photo_id = form_number(form, "photo_id", "photo")
+    return form.get("reason") or None, photo_id
 
 
 def _by(request: Request) -> str:
